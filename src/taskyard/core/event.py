@@ -1,0 +1,47 @@
+"""The log of what happened, and the cursor by which it is read."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Self
+
+from taskyard.core.errors import Invalid
+from taskyard.core.task import Json
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cursor:
+    """
+    A place in the feed. Opaque to clients: they get ``str(cursor)`` and give it back.
+
+    A sequence alone would lose events where a slow transaction commits a lower number later; the pair
+    of transaction and sequence, read below the oldest transaction still open, does not.
+    """
+
+    tx: int = 0
+    seq: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.tx:x}-{self.seq:x}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises Invalid when *text* was not made by ``str(cursor)``."""
+        try:
+            tx, seq = (int(part, 16) for part in text.split("-"))
+        except ValueError:
+            raise Invalid(f"{text!r} is not a cursor of the feed; take one from an event's id", code="bad_cursor") from None
+        return cls(tx, seq)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One line of the log. ``kind`` is ``<noun>.<what happened>``; ``subject`` the id of the thing it happened to."""
+
+    cursor: Cursor
+    organisation: int
+    at: datetime
+    kind: str
+    subject: str
+    queue: str | None
+    type: str | None
+    data: Json

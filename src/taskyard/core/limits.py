@@ -1,0 +1,112 @@
+"""The limits of what is accepted, each with its reason, and the checks that name what exceeds them."""
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from taskyard.core.errors import Fault, Invalid
+from taskyard.core.task import NewTask
+
+#: RFC 9110 sets no limit; nginx refuses more than 1 MiB by default, so neither do we by default.
+MAX_PAYLOAD_BYTES: Final = 1024 * 1024
+#: What fits an index row of either store many times over, and a line of a terminal.
+MAX_NAME_LENGTH: Final = 200
+MAX_KEY_LENGTH: Final = 500
+MAX_LABELS: Final = 50
+MAX_LABEL_VALUE_LENGTH: Final = 500
+MAX_PRIORITY: Final = 1000
+MAX_BATCH: Final = 1000
+MAX_FAILURES: Final = 1000
+MAX_CONCURRENCY: Final = 1_000_000
+MAX_TIMEOUT: Final = timedelta(days=366)
+MAX_BLOCKERS: Final = 10_000
+#: Captured log text kept per attempt; the newest is kept when there is more.
+MAX_LOG_BYTES: Final = 64 * 1024
+MAX_MESSAGE_LENGTH: Final = 2000
+
+#: Names are words for URLs, shells and SQL alike.
+NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*")
+
+
+def check_name(name: object, pointer: str, what: str = "name") -> list[Fault]:
+    """Return what is wrong with *name*, as faults at *pointer*; an empty list when it is fine."""
+    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+        return [
+            Fault(
+                pointer,
+                "bad_name",
+                f"{_shown(name)} is not a {what}: use 1 to {MAX_NAME_LENGTH} letters, digits and any of _ . : @ / + -, "
+                "and begin with a letter, a digit or _",
+            )
+        ]
+    return []
+
+
+def check_text(text: object, pointer: str, *, most: int) -> list[Fault]:
+    """Return what is wrong with *text*: too long, or a NUL, which PostgreSQL cannot store."""
+    if not isinstance(text, str):
+        return [Fault(pointer, "bad_type", f"{_shown(text)} is not text")]
+    if len(text) > most:
+        return [Fault(pointer, "too_long", f"the text has {len(text):,} characters; at most {most:,} are accepted")]
+    if "\0" in text:
+        return [Fault(pointer, "bad_text", "the text holds a NUL character, which cannot be stored; remove it")]
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return [Fault(pointer, "bad_text", "the text holds half of a surrogate pair, which is not Unicode; remove it")]
+    return []
+
+
+def check_range(value: object, pointer: str, least: int, most: int) -> list[Fault]:
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
+        return [Fault(pointer, "out_of_range", f"{_shown(value)} is not a whole number from {least:,} to {most:,}")]
+    return []
+
+
+def check_labels(labels: Mapping[str, str], pointer: str) -> list[Fault]:
+    faults: list[Fault] = []
+    if len(labels) > MAX_LABELS:
+        faults.append(Fault(pointer, "too_many", f"{len(labels)} labels are given; at most {MAX_LABELS} are accepted"))
+    for name, value in labels.items():
+        faults += check_name(name, f"{pointer}/{name}", "label name")
+        faults += check_text(value, f"{pointer}/{name}", most=MAX_LABEL_VALUE_LENGTH)
+    return faults
+
+
+def check_new_task(new: NewTask, pointer: str = "") -> None:
+    """
+    Check everything about *new* that needs no look at the store.
+
+    Raises:
+        Invalid: with one fault per thing that is wrong, at JSON pointers below *pointer*.
+    """
+    faults = check_name(new.type, f"{pointer}/type", "task type")
+    faults += check_name(new.queue, f"{pointer}/queue", "queue name")
+    faults += check_range(new.priority, f"{pointer}/priority", -MAX_PRIORITY, MAX_PRIORITY)
+    faults += check_range(new.weight, f"{pointer}/weight", 0, MAX_CONCURRENCY)
+    if new.labels:
+        faults += check_labels(new.labels, f"{pointer}/labels")
+    for member, most in (("target", MAX_KEY_LENGTH), ("key", MAX_KEY_LENGTH), ("concurrency_key", MAX_KEY_LENGTH)):
+        text = getattr(new, member)
+        if text is not None:
+            faults += check_text(text, f"{pointer}/{member}", most=most)
+            if not text:
+                faults.append(Fault(f"{pointer}/{member}", "empty", f"{member} is empty; leave it out instead"))
+    if new.concurrency_key is not None:
+        faults += check_range(new.concurrency_limit, f"{pointer}/concurrency_limit", 1, MAX_CONCURRENCY)
+    if new.max_failures is not None:
+        faults += check_range(new.max_failures, f"{pointer}/max_failures", 1, MAX_FAILURES)
+    if new.timeout is not None and not timedelta(0) < new.timeout <= MAX_TIMEOUT:
+        faults.append(
+            Fault(f"{pointer}/timeout", "out_of_range", f"a timeout is more than 0 s and at most {MAX_TIMEOUT.days} days")
+        )
+    if len(new.blocked_by) > MAX_BLOCKERS:
+        faults.append(Fault(f"{pointer}/blocked_by", "too_many", f"at most {MAX_BLOCKERS:,} tasks can be waited for"))
+    if faults:
+        raise Invalid(faults[0].detail, faults=faults)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "…"
