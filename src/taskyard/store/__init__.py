@@ -1,0 +1,1 @@
+"""What is true: typed methods over named SQL. Never an `if` about the domain."""

@@ -1,0 +1,93 @@
+"""What a database must offer for Taskyard to stand on it; SQLite and PostgreSQL are the two that do."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
+
+#: A value a statement may be given. Lists go where the text says ``{any:name}``.
+Value = str | int | float | bytes | None | Sequence[str] | Sequence[int]
+Row = tuple[Any, ...]
+
+
+class Duplicate(Exception):
+    """A unique constraint refused a row; services look up what was there first and say so."""
+
+
+class Connection(Protocol):
+    """One connection, used by one thread. Statements are named, and their text is in ``sql/*.sql``."""
+
+    def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
+        """Run *statement*, its ``{where}`` narrowed by the named *conditions*, and return every row."""
+        ...
+
+    def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
+        """Run *statement* and return its first row, None when there is none."""
+        ...
+
+    def run(self, statement: str, /, **values: Value) -> int:
+        """Run *statement* and return how many rows it changed."""
+        ...
+
+    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /, **values: Value) -> list[Row]:
+        """Run *statement*, whose text reads ``{given}``, for all of *given* at once; return every row, in no promised order."""
+        ...
+
+    def now(self) -> datetime:
+        """Return the database's clock, to the microsecond: the one clock that leases are judged by."""
+        ...
+
+    def savepoint(self) -> AbstractContextManager[None]:
+        """Within: on an exception everything done inside is undone, and the transaction goes on."""
+        ...
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Within: a transaction that writes. Committed durably at the end, undone on an exception."""
+        ...
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Within: reads that all see the same moment. Never takes the write lock."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Database(Protocol):
+    """A place where a yard lives. ``url`` names it."""
+
+    url: str
+
+    def connect(self, *, writes: bool) -> Connection:
+        """
+        Open a connection.
+
+        Raises:
+            Unavailable: the database cannot be reached, or the file cannot be opened.
+        """
+        ...
+
+    def migrate(self, progress: Callable[[str], None] = ...) -> int:
+        """
+        Bring the schema to this program's version, under a lock; safe to kill and to run again.
+
+        Returns:
+            The schema's version.
+
+        Raises:
+            Unavailable: the schema is newer than this program, or the database cannot be reached.
+        """
+        ...
+
+    def announce(self, topics: frozenset[str]) -> None:
+        """Tell other processes on this database, after a commit, what there is news of. A hint: may be lost."""
+        ...
+
+    def listen(self) -> Iterator[frozenset[str]]:
+        """Yield the topics other processes announce, until :meth:`close`. May wake for nothing; may miss some."""
+        ...
+
+    def maintain(self) -> None:
+        """Do what the database wants done now and then, off the writer's path (SQLite: a checkpoint)."""
+        ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,133 @@
+"""The event log: appended to by every move, read by cursor."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from taskyard.core.event import Cursor, Event
+from taskyard.core.task import Json, Task
+from taskyard.core.times import from_micros, to_micros
+from taskyard.store.engine import Connection, Row, Value
+from taskyard.store.values import from_json, json_text
+
+
+class EventRecords:
+    """Events gather while a transaction runs and are written once, before it commits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._gathered: list[dict[str, Value]] = []
+
+    def append(
+        self,
+        kind: str,
+        *,
+        organisation: int,
+        subject: str,
+        at: datetime,
+        queue: str | None = None,
+        type: str | None = None,
+        data: Json = None,
+    ) -> None:
+        self._gathered.append(
+            {
+                "organisation": organisation,
+                "at": to_micros(at),
+                "kind": kind,
+                "subject": subject,
+                "queue": queue,
+                "type": type,
+                "data": json_text(data),
+            }
+        )
+
+    def append_task(self, kind: str, task: Task, at: datetime, data: Json = None) -> None:
+        """Append ``task.<kind>``."""
+        self.append(
+            f"task.{kind}",
+            organisation=task.organisation,
+            subject=task.id,
+            at=at,
+            queue=task.queue,
+            type=task.type,
+            data=data,
+        )
+
+    def mark(self) -> int:
+        """Return a place to which :meth:`forget` can go back."""
+        return len(self._gathered)
+
+    def forget(self, mark: int = 0) -> None:
+        """Drop what was gathered since *mark*: its part of the transaction was undone."""
+        del self._gathered[mark:]
+
+    def flush(self) -> bool:
+        """Write what was gathered; say whether there was anything."""
+        if not self._gathered:
+            return False
+        self._connection.rows_for_each("insert_events", self._gathered)
+        self._gathered = []
+        return True
+
+    def read(
+        self,
+        after: Cursor,
+        *,
+        limit: int,
+        organisation: int | None = None,
+        kinds: Sequence[str] = (),
+        queue: str | None = None,
+        type: str | None = None,
+    ) -> list[Event]:
+        """Return the events after *after*, oldest first; of every organisation when none is named."""
+        conditions: list[str] = []
+        values: dict[str, Value] = {}
+        if organisation is not None:
+            conditions.append("event_of_organisation")
+            values["organisation"] = organisation
+        if kinds:
+            conditions.append("event_of_kinds")
+            values["kinds"] = list(kinds)
+        if queue is not None:
+            conditions.append("event_of_queue")
+            values["queue"] = queue
+        if type is not None:
+            conditions.append("event_of_type")
+            values["type"] = type
+        rows = self._connection.rows("read_feed", *conditions, tx=after.tx, seq=after.seq, limit=limit, **values)
+        return [_event_of(row) for row in rows]
+
+    def of_subject(
+        self, organisation: int, subject: str, after: Cursor = Cursor(), *, limit: int = 1000
+    ) -> list[Event]:
+        rows = self._connection.rows(
+            "feed_of_subject", organisation=organisation, subject=subject, tx=after.tx, seq=after.seq, limit=limit
+        )
+        return [_event_of(row) for row in rows]
+
+    def end(self) -> Cursor:
+        """Return the cursor of the newest event: everything later is greater."""
+        row = self._connection.row("feed_end")
+        return Cursor(*row) if row else Cursor()
+
+    def begin(self) -> Cursor:
+        """Return the cursor of the oldest event that is kept."""
+        row = self._connection.row("feed_begin")
+        return Cursor(*row) if row else Cursor()
+
+    def delete_before(self, before: datetime, limit: int) -> int:
+        rows = self._connection.rows("old_events", before=to_micros(before), limit=limit)
+        return self._connection.run("delete_events", seqs=[row[0] for row in rows]) if rows else 0
+
+
+def _event_of(row: Row) -> Event:
+    tx, seq, organisation, at, kind, subject, queue, type, data = row
+    return Event(
+        cursor=Cursor(tx, seq),
+        organisation=organisation,
+        at=from_micros(at),
+        kind=kind,
+        subject=subject,
+        queue=queue,
+        type=type,
+        data=from_json(data),
+    )

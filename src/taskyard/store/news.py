@@ -1,0 +1,41 @@
+"""News after a commit: who waits in this process is told at once, other processes through the database's own channel."""
+
+import threading
+from collections.abc import Callable
+from typing import Final
+
+#: A topic that wakes everybody: some news may have been missed.
+ANYTHING: Final = "*"
+
+
+class News:
+    """
+    Subscriptions to topics. A hint, never the truth: whoever is woken looks into the store, and looks now and then unwoken.
+
+    Callbacks run on the writer's thread and must only set something.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ears: dict[int, tuple[str, Callable[[], None]]] = {}
+        self._next = 0
+
+    def subscribe(self, prefix: str, callback: Callable[[], None]) -> Callable[[], None]:
+        """Call *callback* at news of a topic that begins with *prefix*; return what ends the subscription."""
+        with self._lock:
+            number = self._next
+            self._next += 1
+            self._ears[number] = (prefix, callback)
+        return lambda: self._unsubscribe(number)
+
+    def _unsubscribe(self, number: int) -> None:
+        with self._lock:
+            self._ears.pop(number, None)
+
+    def tell(self, topics: frozenset[str]) -> None:
+        with self._lock:
+            ears = tuple(self._ears.values())
+        everybody = ANYTHING in topics
+        for prefix, callback in ears:
+            if everybody or any(topic.startswith(prefix) for topic in topics):
+                callback()

@@ -1,0 +1,50 @@
+"""All records of one connection, and the transaction they share."""
+
+from datetime import datetime
+
+from taskyard.store.accounts import AccountRecords
+from taskyard.store.engine import Connection
+from taskyard.store.events import EventRecords
+from taskyard.store.queues import QueueRecords
+from taskyard.store.schedules import ScheduleRecords
+from taskyard.store.tasks import TaskRecords
+from taskyard.store.work import WorkRecords
+from taskyard.store.workers import WorkerRecords
+
+
+class Records:
+    """
+    What a service is given: the records of every noun, inside one open transaction.
+
+    ``now`` is the database's clock, read once per transaction. ``news`` gathers the topics others are to be told of
+    once it has committed: ``ready:<organisation>:<queue>``, ``stop:<holder>``, ``due`` and ``feed``.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.tasks = TaskRecords(connection)
+        self.work = WorkRecords(connection)
+        self.events = EventRecords(connection)
+        self.queues = QueueRecords(connection)
+        self.workers = WorkerRecords(connection)
+        self.schedules = ScheduleRecords(connection)
+        self.accounts = AccountRecords(connection)
+        self.news: set[str] = set()
+        self._now: datetime | None = None
+
+    @property
+    def now(self) -> datetime:
+        if self._now is None:
+            self._now = self.connection.now()
+        return self._now
+
+    def begin(self) -> None:
+        """Forget the last transaction."""
+        self._now = None
+        self.news = set()
+        self.events.forget()
+
+    def end(self) -> None:
+        """Write the gathered events: the last thing before the commit."""
+        if self.events.flush():
+            self.news.add("feed")

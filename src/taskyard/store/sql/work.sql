@@ -1,0 +1,225 @@
+-- name: claim_ready
+-- One lane, in its order. MATERIALIZED, because PostgreSQL may otherwise claim more than the limit.
+WITH picked AS MATERIALIZED (
+    SELECT number FROM tasks
+    WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+    AND    (start_by IS NULL OR start_by > :now)
+    ORDER BY priority DESC, run_at, number
+    LIMIT  :limit {skip_locked}
+)
+UPDATE tasks
+SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
+       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
+WHERE  number {any_picked} AND state = 'ready'
+RETURNING {task};
+
+-- name: pick_ready
+-- The same lane, looked at only: what a limited queue might start next.
+SELECT number, weight FROM tasks
+WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+AND    (start_by IS NULL OR start_by > :now)
+ORDER BY priority DESC, run_at, number
+LIMIT  :limit {skip_locked};
+
+-- name: claim_numbers
+UPDATE tasks
+SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
+       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
+WHERE  number {any:numbers} AND state = 'ready'
+RETURNING {task};
+
+-- name: ready_lanes
+-- Which types have ready tasks in a queue: hops from type to type through the ready index, whatever the backlog.
+WITH RECURSIVE lane (type) AS (
+    SELECT (SELECT type FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue = :queue ORDER BY type LIMIT 1)
+    UNION ALL
+    SELECT (SELECT tasks.type FROM tasks
+            WHERE  tasks.state = 'ready' AND tasks.organisation = :organisation AND tasks.queue = :queue AND tasks.type > lane.type
+            ORDER BY tasks.type LIMIT 1)
+    FROM   lane WHERE lane.type IS NOT NULL
+)
+SELECT type FROM lane WHERE type IS NOT NULL;
+
+-- name: lane_heads
+-- The first of each of some lanes, so that a claim over several can take the most urgent first.
+SELECT priority, run_at, number FROM tasks
+WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+ORDER BY priority DESC, run_at, number LIMIT 1;
+
+-- name: running_weight
+SELECT COALESCE(sum(weight), 0) FROM tasks WHERE state = 'running' AND organisation = :organisation AND queue = :queue;
+
+-- name: lock_attempts
+-- What an ending needs to know, read before it is decided; the write below is fenced all the same.
+SELECT {task} FROM tasks WHERE number {any:numbers} AND state = 'running' ORDER BY number {for_update};
+
+-- name: settle_attempts
+-- given: number bigint, claims bigint, holder text, state text, reason text, run_at bigint, wake_at bigint, finished_at bigint, failed bigint
+-- given: lost bigint, output text, error text, message text, now bigint
+-- The fence: only the holder of this very attempt may end it.
+UPDATE tasks
+SET    state = given.state, reason = given.reason, run_at = COALESCE(given.run_at, tasks.run_at), wake_at = given.wake_at, finished_at = given.finished_at,
+       failures = tasks.failures + given.failed, losses = tasks.losses + given.lost,
+       output = given.output, error = given.error, message = COALESCE(given.message, tasks.message),
+       holder = NULL, lease_until = NULL, updated_at = given.now
+FROM   {locked_given}
+WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
+RETURNING {task};
+
+-- name: extend_lease
+-- A person's lease; a worker's is its own row.
+UPDATE tasks SET lease_until = :lease_until, updated_at = :now
+WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND lease_until >= :now
+RETURNING {task};
+
+-- name: end_open
+-- given: number bigint, state text, reason text, error text, now bigint
+-- Cancel and expire: only what no holder has.
+UPDATE tasks
+SET    state = given.state, reason = given.reason, error = given.error, wake_at = NULL, finished_at = given.now, updated_at = given.now,
+       cancel_requested_at = CASE given.state WHEN 'canceled' THEN COALESCE(tasks.cancel_requested_at, given.now) END
+FROM   {locked_given}
+WHERE  tasks.number = given.number AND tasks.state IN ('scheduled', 'ready', 'suspended')
+RETURNING {task};
+
+-- name: ask_to_stop
+UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, :now), updated_at = :now
+WHERE  number {any:numbers} AND state = 'running'
+RETURNING {task};
+
+-- name: stops_of_holder
+SELECT id, number, claims FROM tasks WHERE holder = :holder AND state = 'running' AND cancel_requested_at IS NOT NULL;
+
+-- name: held_tasks
+SELECT {task} FROM tasks WHERE holder = :holder AND state = 'running' ORDER BY number {for_update};
+
+-- name: held_attempts
+SELECT number, claims FROM tasks WHERE holder = :holder AND state = 'running';
+
+-- name: overdue_leases
+-- People who kept a task too long without a touch.
+SELECT {task} FROM tasks WHERE state = 'running' AND lease_until IS NOT NULL AND lease_until < :now
+ORDER BY lease_until LIMIT :limit {skip_locked};
+
+-- name: due_tasks
+SELECT {task} FROM tasks WHERE state = 'scheduled' AND run_at <= :now ORDER BY run_at LIMIT :limit {skip_locked};
+
+-- name: waking_tasks
+SELECT {task} FROM tasks WHERE state = 'suspended' AND wake_at IS NOT NULL AND wake_at <= :now
+ORDER BY wake_at LIMIT :limit {skip_locked};
+
+-- name: expired_tasks
+SELECT {task} FROM tasks
+WHERE  start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended') AND start_by <= :now
+ORDER BY start_by LIMIT :limit {skip_locked};
+
+-- name: next_due_at
+-- When the scheduler loop has something to do next; NULL when nothing waits for a time.
+SELECT min(at) FROM (
+    SELECT min(run_at) AS at FROM tasks WHERE state = 'scheduled'
+    UNION ALL SELECT min(wake_at) FROM tasks WHERE state = 'suspended' AND wake_at IS NOT NULL
+    UNION ALL SELECT min(start_by) FROM tasks WHERE start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended')
+    UNION ALL SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL AND paused = 0
+) AS due;
+
+-- name: put_open
+-- given: number bigint, state text, reason text, run_at bigint, now bigint
+-- What was scheduled or suspended becomes ready, or suspended for another reason.
+UPDATE tasks SET state = given.state, reason = given.reason, run_at = given.run_at, wake_at = NULL, updated_at = given.now
+FROM   {locked_given}
+WHERE  tasks.number = given.number AND tasks.state IN ('scheduled', 'suspended')
+RETURNING {task};
+
+-- name: lock_concurrency_key
+-- Two that count the same key's slots at once would both find one free: the row makes them queue.
+INSERT INTO concurrency_keys (organisation, key) VALUES (:organisation, :key)
+ON CONFLICT (organisation, key) DO UPDATE SET key = EXCLUDED.key;
+
+-- name: taken_slots
+SELECT count(*) FROM tasks
+WHERE  organisation = :organisation AND concurrency_key = :key AND concurrency_key IS NOT NULL AND state IN ('ready', 'running');
+
+-- name: limited_tasks
+SELECT {task} FROM tasks
+WHERE  organisation = :organisation AND concurrency_key = :key AND state = 'suspended' AND reason = 'limit'
+ORDER BY priority DESC, number LIMIT :limit;
+
+-- name: slot_holders
+SELECT id FROM tasks
+WHERE  organisation = :organisation AND concurrency_key = :key AND concurrency_key IS NOT NULL AND state IN ('ready', 'running')
+ORDER BY number LIMIT :limit;
+
+-- name: insert_blockers
+-- given: task bigint, kind text, subject text
+INSERT INTO blockers (task, kind, subject) SELECT task, kind, subject FROM {given} WHERE true ON CONFLICT DO NOTHING;
+
+-- name: blocked_by
+SELECT DISTINCT task FROM blockers WHERE kind = :kind AND subject {any:subjects} ORDER BY task;
+
+-- name: delete_blockers_of_subjects
+DELETE FROM blockers WHERE kind = :kind AND subject {any:subjects};
+
+-- name: delete_blockers_of_tasks
+DELETE FROM blockers WHERE task {any:numbers};
+
+-- name: still_blocked
+SELECT DISTINCT task FROM blockers WHERE task {any:numbers};
+
+-- name: blockers_of_task
+SELECT kind, subject FROM blockers WHERE task = :task ORDER BY kind, subject LIMIT :limit;
+
+-- name: open_ids
+-- Which of some tasks have not ended; locked, so that one that is just ending is waited for and seen as ended.
+SELECT id FROM tasks
+WHERE  organisation = :organisation AND id {any:ids} AND state IN ('scheduled', 'ready', 'suspended', 'running')
+ORDER BY number {for_update};
+
+-- name: get_signal
+SELECT payload, sent_at FROM signals WHERE organisation = :organisation AND name = :name;
+
+-- name: insert_signal
+-- The first to be sent stays: who waits later is answered the same.
+INSERT INTO signals (organisation, name, payload, sent_at) VALUES (:organisation, :name, :payload, :now)
+ON CONFLICT (organisation, name) DO NOTHING RETURNING name;
+
+-- name: delete_signals
+DELETE FROM signals WHERE sent_at < :before;
+
+-- name: insert_results
+-- given: id text, organisation bigint, task bigint, attempt bigint, name text, value text, created_at bigint
+INSERT INTO results (id, organisation, task, attempt, name, value, created_at)
+SELECT id, organisation, task, attempt, name, value, created_at FROM {given} WHERE true
+RETURNING id, number;
+
+-- name: results_of_task
+SELECT number, id, task, attempt, name, value, created_at, consumed_at FROM results WHERE task = :task ORDER BY number;
+
+-- name: get_result
+SELECT results.number, results.id, results.task, results.attempt, results.name, results.value, results.created_at, results.consumed_at
+FROM   results WHERE organisation = :organisation AND id = :id;
+
+-- name: consume_result
+UPDATE results SET consumed_at = :now WHERE organisation = :organisation AND id = :id AND consumed_at IS NULL;
+
+-- name: insert_step
+-- Two writes of one step agree on the first.
+INSERT INTO steps (task, name, attempt, output, created_at) VALUES (:task, :name, :attempt, :output, :now)
+ON CONFLICT (task, name) DO NOTHING RETURNING name;
+
+-- name: steps_of_task
+SELECT name, attempt, output, created_at FROM steps WHERE task = :task ORDER BY created_at, name;
+
+-- name: get_step
+SELECT name, attempt, output, created_at FROM steps WHERE task = :task AND name = :name;
+
+-- name: set_log
+INSERT INTO logs (task, attempt, text, updated_at) VALUES (:task, :attempt, :text, :now)
+ON CONFLICT (task, attempt) DO UPDATE SET text = EXCLUDED.text, updated_at = EXCLUDED.updated_at;
+
+-- name: logs_of_task
+SELECT attempt, text, updated_at FROM logs WHERE task = :task ORDER BY attempt;
+
+-- name: holds_attempt
+-- The fence for what a holder writes beside the task: steps, results, logs.
+SELECT number FROM tasks
+WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' {for_update};

@@ -1,0 +1,47 @@
+"""Bring a file's schema to this program's version: numbered scripts, forwards only, under the write lock."""
+
+from collections.abc import Callable
+from importlib.resources import files
+
+import apsw
+
+from taskyard.core.errors import Unavailable
+
+
+def _scripts() -> dict[int, str]:
+    folder = files("taskyard.store.sqlite")
+    return {
+        int(file.name.removeprefix("schema_").removesuffix(".sql")): file.read_text()
+        for file in folder.iterdir()
+        if file.name.startswith("schema_") and file.name.endswith(".sql")
+    }
+
+
+def migrate(raw: apsw.Connection, progress: Callable[[str], None]) -> int:
+    """
+    Run what is missing, each script in one transaction with its number, so that a kill leaves a whole version.
+
+    Raises:
+        Unavailable: the file was written by a newer Taskyard.
+    """
+    scripts = _scripts()
+    newest = max(scripts)
+    if raw.pragma("user_version") == newest:
+        return newest
+    raw.execute("BEGIN IMMEDIATE")
+    try:
+        present = raw.pragma("user_version")
+        if present > newest:
+            raise Unavailable(
+                f"the database has schema version {present}, this Taskyard knows {newest}; run a newer Taskyard on it"
+            )
+        for version in range(present + 1, newest + 1):
+            progress(f"schema version {version} of {newest}")
+            raw.execute(scripts[version])
+            raw.execute(f"PRAGMA user_version = {version}")
+        raw.execute("COMMIT")
+    except BaseException:
+        if not raw.get_autocommit():
+            raw.execute("ROLLBACK")
+        raise
+    return newest

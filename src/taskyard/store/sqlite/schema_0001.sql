@@ -1,0 +1,269 @@
+-- Times are whole microseconds since 1970 in UTC; JSON is text that SQL never looks into.
+
+CREATE TABLE organisations (
+    number     INTEGER PRIMARY KEY,
+    name       TEXT    NOT NULL UNIQUE,
+    title      TEXT    NOT NULL,
+    settings   TEXT    NOT NULL DEFAULT '{}',
+    created_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE users (
+    number       INTEGER PRIMARY KEY,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    login        TEXT    NOT NULL UNIQUE,
+    name         TEXT    NOT NULL,
+    role         TEXT    NOT NULL,
+    password     TEXT,
+    settings     TEXT    NOT NULL DEFAULT '{}',
+    disabled     INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX users_by_organisation ON users (organisation, number);
+
+CREATE TABLE keys (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    owner        INTEGER REFERENCES users ON DELETE CASCADE,
+    name         TEXT    NOT NULL,
+    digest       TEXT    NOT NULL UNIQUE,
+    permissions  TEXT    NOT NULL,
+    settings     TEXT    NOT NULL DEFAULT '{}',
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    revoked_at   INTEGER
+) STRICT;
+CREATE INDEX keys_by_organisation ON keys (organisation, number);
+
+CREATE TABLE queues (
+    number       INTEGER PRIMARY KEY,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    name         TEXT    NOT NULL,
+    title        TEXT,
+    kind         TEXT    NOT NULL,
+    paused       INTEGER NOT NULL DEFAULT 0,
+    concurrency  INTEGER,
+    rate_count   INTEGER,
+    rate_period  INTEGER,
+    rate_log     TEXT    NOT NULL DEFAULT '[]',
+    lease        INTEGER NOT NULL,
+    max_failures INTEGER NOT NULL,
+    retention    INTEGER NOT NULL,
+    form         TEXT,
+    settings     TEXT,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    UNIQUE (organisation, name)
+) STRICT;
+
+CREATE TABLE tasks (
+    number              INTEGER PRIMARY KEY,
+    id                  TEXT    NOT NULL UNIQUE,
+    organisation        INTEGER NOT NULL,
+    type                TEXT    NOT NULL,
+    queue               TEXT    NOT NULL,
+    state               TEXT    NOT NULL,
+    reason              TEXT,
+    priority            INTEGER NOT NULL,
+    target              TEXT,
+    input               TEXT,
+    labels              TEXT,
+    key                 TEXT,
+    concurrency_key     TEXT,
+    concurrency_limit   INTEGER NOT NULL DEFAULT 1,
+    weight              INTEGER NOT NULL DEFAULT 1,
+    run_at              INTEGER NOT NULL,
+    wake_at             INTEGER,
+    start_by            INTEGER,
+    created_at          INTEGER NOT NULL,
+    started_at          INTEGER,
+    attempted_at        INTEGER,
+    finished_at         INTEGER,
+    updated_at          INTEGER NOT NULL,
+    claims              INTEGER NOT NULL DEFAULT 0,
+    failures            INTEGER NOT NULL DEFAULT 0,
+    losses              INTEGER NOT NULL DEFAULT 0,
+    max_failures        INTEGER NOT NULL,
+    timeout             INTEGER,
+    holder              TEXT,
+    lease_until         INTEGER,
+    progress            TEXT,
+    message             TEXT,
+    output              TEXT,
+    error               TEXT,
+    parent              TEXT,
+    schedule            TEXT,
+    rule                TEXT,
+    retry_of            TEXT,
+    report              TEXT,
+    actor               TEXT    NOT NULL,
+    origin              TEXT    NOT NULL,
+    trace               TEXT,
+    cancel_requested_at INTEGER,
+    CHECK (state IN ('scheduled', 'ready', 'suspended', 'running', 'succeeded', 'failed', 'canceled')),
+    CHECK ((state = 'running') = (holder IS NOT NULL)),
+    CHECK ((state IN ('succeeded', 'failed', 'canceled')) = (finished_at IS NOT NULL))
+) STRICT;
+
+-- What lists read, newest first.
+CREATE INDEX tasks_newest   ON tasks (organisation, number);
+CREATE INDEX tasks_by_type  ON tasks (organisation, type, number);
+CREATE INDEX tasks_by_state ON tasks (organisation, state, number);
+CREATE INDEX tasks_finished ON tasks (organisation, queue, finished_at, number) WHERE finished_at IS NOT NULL;
+CREATE INDEX tasks_by_parent   ON tasks (parent, number)   WHERE parent IS NOT NULL;
+CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;
+
+-- What the moves read: only what can be claimed now is in the ready index, so blocked and finished tasks cost a claim nothing.
+CREATE INDEX tasks_ready    ON tasks (organisation, queue, type, priority DESC, run_at, number) WHERE state = 'ready';
+CREATE INDEX tasks_running  ON tasks (organisation, queue, number) WHERE state = 'running';
+CREATE INDEX tasks_held     ON tasks (holder) WHERE state = 'running';
+CREATE INDEX tasks_leased   ON tasks (lease_until) WHERE state = 'running' AND lease_until IS NOT NULL;
+CREATE INDEX tasks_due      ON tasks (run_at) WHERE state = 'scheduled';
+CREATE INDEX tasks_waking   ON tasks (wake_at) WHERE state = 'suspended' AND wake_at IS NOT NULL;
+CREATE INDEX tasks_expiring ON tasks (start_by) WHERE start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended');
+
+-- The guards: one open task per key; the slots of a concurrency key are its ready and running tasks.
+CREATE UNIQUE INDEX tasks_key ON tasks (organisation, key)
+    WHERE key IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended', 'running');
+CREATE INDEX tasks_slots ON tasks (organisation, concurrency_key)
+    WHERE concurrency_key IS NOT NULL AND state IN ('ready', 'running');
+CREATE INDEX tasks_limited ON tasks (organisation, concurrency_key, priority DESC, number)
+    WHERE state = 'suspended' AND reason = 'limit';
+
+CREATE TABLE concurrency_keys (
+    organisation INTEGER NOT NULL,
+    key          TEXT    NOT NULL,
+    PRIMARY KEY (organisation, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE labels (
+    organisation INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    value        TEXT    NOT NULL,
+    task         INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    PRIMARY KEY (organisation, name, value, task)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX labels_of_task ON labels (task);
+
+CREATE TABLE blockers (
+    task    INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    kind    TEXT    NOT NULL,
+    subject TEXT    NOT NULL,
+    PRIMARY KEY (task, kind, subject)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX blockers_by_subject ON blockers (kind, subject);
+
+CREATE TABLE signals (
+    organisation INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    payload      TEXT,
+    sent_at      INTEGER NOT NULL,
+    PRIMARY KEY (organisation, name)
+) STRICT;
+
+CREATE TABLE results (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL,
+    task         INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    attempt      INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    value        TEXT,
+    created_at   INTEGER NOT NULL,
+    consumed_at  INTEGER
+) STRICT;
+CREATE INDEX results_of_task ON results (task, number);
+CREATE INDEX results_newest ON results (organisation, number);
+
+CREATE TABLE steps (
+    task       INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    name       TEXT    NOT NULL,
+    attempt    INTEGER NOT NULL,
+    output     TEXT,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (task, name)
+) STRICT;
+
+CREATE TABLE logs (
+    task       INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    attempt    INTEGER NOT NULL,
+    text       TEXT    NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (task, attempt)
+) STRICT;
+
+CREATE TABLE events (
+    seq          INTEGER PRIMARY KEY AUTOINCREMENT,
+    tx           INTEGER NOT NULL DEFAULT 0,
+    organisation INTEGER NOT NULL,
+    at           INTEGER NOT NULL,
+    kind         TEXT    NOT NULL,
+    subject      TEXT    NOT NULL,
+    queue        TEXT,
+    type         TEXT,
+    data         TEXT
+) STRICT;
+CREATE INDEX events_of_subject ON events (subject, seq);
+
+CREATE TABLE workers (
+    id           TEXT    PRIMARY KEY,
+    organisation INTEGER NOT NULL,
+    name         TEXT    NOT NULL,
+    lanes        TEXT    NOT NULL,
+    slots        INTEGER NOT NULL,
+    version      TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    started_at   INTEGER NOT NULL,
+    seen_at      INTEGER NOT NULL,
+    lease_until  INTEGER NOT NULL,
+    claimed_at   INTEGER
+) STRICT;
+CREATE INDEX workers_live ON workers (lease_until) WHERE state IN ('active', 'draining');
+
+CREATE TABLE schedules (
+    number            INTEGER PRIMARY KEY,
+    id                TEXT    NOT NULL UNIQUE,
+    organisation      INTEGER NOT NULL,
+    name              TEXT    NOT NULL,
+    kind              TEXT    NOT NULL,
+    spec              TEXT    NOT NULL,
+    timezone          TEXT    NOT NULL,
+    template          TEXT    NOT NULL,
+    catch_up          TEXT    NOT NULL,
+    overlap           TEXT    NOT NULL,
+    paused            INTEGER NOT NULL DEFAULT 0,
+    starts_at         INTEGER,
+    ends_at           INTEGER,
+    runs_left         INTEGER,
+    failure_threshold INTEGER,
+    settings          TEXT,
+    next_at           INTEGER,
+    last_at           INTEGER,
+    actor             TEXT    NOT NULL,
+    created_at        INTEGER NOT NULL,
+    updated_at        INTEGER NOT NULL,
+    UNIQUE (organisation, name)
+) STRICT;
+CREATE INDEX schedules_due ON schedules (next_at) WHERE next_at IS NOT NULL AND paused = 0;
+
+-- The guard of "each instant at most once".
+CREATE TABLE firings (
+    schedule   TEXT    NOT NULL REFERENCES schedules (id) ON DELETE CASCADE,
+    fire_at    INTEGER NOT NULL,
+    task       TEXT,
+    outcome    TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (schedule, fire_at)
+) STRICT;
+
+CREATE TABLE replies (
+    organisation INTEGER NOT NULL,
+    key          TEXT    NOT NULL,
+    fingerprint  TEXT    NOT NULL,
+    status       INTEGER NOT NULL,
+    body         TEXT    NOT NULL,
+    headers      TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (organisation, key)
+) STRICT;

@@ -1,0 +1,75 @@
+"""
+Wake-ups across the processes that share one SQLite file: a datagram to each listener's socket, after the commit.
+
+Each listening process owns a socket in a folder beside the database. A hint only: a datagram may be lost or late,
+and a slow poll lies beneath everything that waits for one.
+"""
+
+import hashlib
+import os
+import socket
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+#: The longest list of topics sent as they are; longer ones are sent as "anything".
+MAX_DATAGRAM_BYTES: Final = 4_096
+ANYTHING: Final = frozenset({"*"})
+
+
+class Datagrams:
+    def __init__(self, path: Path) -> None:
+        # Socket paths are limited to about 100 bytes, so the folder lies in the temporary directory, named by the file.
+        digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:16]
+        self._folder = Path(tempfile.gettempdir()) / f"taskyard-{os.getuid()}-{digest}"
+        self._mine: Path | None = None
+        self._sender: socket.socket | None = None
+        self._closed = False
+
+    def announce(self, topics: frozenset[str]) -> None:
+        try:
+            others = [each for each in os.scandir(self._folder) if each.name.endswith(".wake")]
+        except OSError:
+            return  # nobody listens
+        if self._sender is None:
+            self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            self._sender.setblocking(False)
+        message = "\n".join(sorted(topics)).encode()
+        if len(message) > MAX_DATAGRAM_BYTES:
+            message = b"*"
+        for other in others:
+            if self._mine is not None and other.name == self._mine.name:
+                continue
+            try:
+                self._sender.sendto(message, other.path)
+            except (ConnectionRefusedError, FileNotFoundError):
+                Path(other.path).unlink(missing_ok=True)  # its process is gone
+            except OSError:
+                continue  # its buffer is full: it has news enough to wake for
+
+    def listen(self) -> Iterator[frozenset[str]]:
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        mine = self._mine = self._folder / f"{uuid.uuid4().hex}.wake"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+            receiver.bind(str(mine))
+            try:
+                while not self._closed:
+                    message = receiver.recv(MAX_DATAGRAM_BYTES)
+                    if self._closed:
+                        return
+                    yield frozenset(message.decode().split("\n")) if message != b"*" else ANYTHING
+            finally:
+                mine.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        self._closed = True
+        if self._mine is not None:
+            try:
+                with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as poke:
+                    poke.sendto(b"*", str(self._mine))
+            except OSError:
+                pass
+        if self._sender is not None:
+            self._sender.close()
