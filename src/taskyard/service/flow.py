@@ -1,0 +1,111 @@
+"""
+What one task's move does to others: slots of concurrency keys, tasks that waited for one that ended.
+
+Becoming ready always goes through :func:`make_ready`, and ending always through :func:`after_ends`, so that a limit
+is never exceeded and nothing waits for what is over.
+"""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from taskyard.core.task import Json, Reason, State, Task
+from taskyard.core.times import to_micros
+from taskyard.store.engine import Value
+from taskyard.store.records import Records
+
+TASK = "task"
+EVENT = "event"
+
+
+def tell_ready(records: Records, organisation: int, queue: str) -> None:
+    records.news.add(f"ready:{organisation}:{queue}")
+
+
+def free_slots(records: Records, organisation: int, key: str, limit: int) -> int:
+    """Return how many more tasks of *key* may be ready or running; nobody else counts until the transaction ends."""
+    records.work.lock_concurrency_key(organisation, key)
+    return max(0, limit - records.work.taken_slots(organisation, key))
+
+
+def make_ready(records: Records, tasks: Iterable[Task]) -> list[Task]:
+    """
+    Move scheduled or suspended tasks on: to ready, to ``suspended`` where their concurrency key is taken, or to
+    ``scheduled`` where their time has not come.
+    """
+    now = records.now
+    rows: list[dict[str, Value]] = []
+    free: dict[tuple[int, str], int] = {}
+    for task in sorted(tasks, key=lambda task: (-task.priority, task.number)):
+        state, reason = State.READY, None
+        if task.run_at > now:
+            state, reason = State.SCHEDULED, Reason.DELAYED
+        elif task.concurrency_key is not None:
+            place = (task.organisation, task.concurrency_key)
+            if place not in free:
+                free[place] = free_slots(records, *place, task.concurrency_limit)
+            if free[place]:
+                free[place] -= 1
+            else:
+                state, reason = State.SUSPENDED, Reason.LIMIT
+        rows.append(_put(task, state, reason, task.run_at, now))
+    rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
+    moved = records.work.put_open(rows)
+    for task in moved:
+        if task.state is State.READY:
+            tell_ready(records, task.organisation, task.queue)
+            records.events.append_task("ready", task, now)
+        elif task.state is State.SCHEDULED:
+            records.news.add("due")
+    return moved
+
+
+def _put(task: Task, state: State, reason: str | None, run_at: datetime, now: datetime) -> dict[str, Value]:
+    return {
+        "number": task.number,
+        "state": state.value,
+        "reason": reason,
+        "run_at": to_micros(run_at),
+        "now": to_micros(now),
+    }
+
+
+def after_slots(records: Records, left: Iterable[Task]) -> None:
+    """Give the slots of tasks that are no longer ready or running to those that wait for them."""
+    places = sorted({(task.organisation, task.concurrency_key) for task in left if task.concurrency_key is not None})
+    for organisation, key in places:
+        first = records.work.limited(organisation, key, 1)
+        if not first:
+            continue
+        free = free_slots(records, organisation, key, first[0].concurrency_limit)
+        if free:
+            make_ready(records, records.work.limited(organisation, key, free))
+
+
+def after_ends(records: Records, ended: Sequence[Task]) -> None:
+    """Do what the ends of tasks set going: slots are given on, and who waited for them goes on."""
+    if not ended:
+        return
+    after_slots(records, ended)
+    waiting = records.work.blocked_by(TASK, [task.id for task in ended])
+    if waiting:
+        # The waiting rows are locked before their blockers are deleted: of two that end at once, one sees the other's delete.
+        records.tasks.lock_numbers(waiting)
+        records.work.unblock(TASK, [task.id for task in ended])
+        go_on(records, waiting)
+
+
+def go_on(records: Records, waiting: Sequence[int]) -> None:
+    """Move on those of some suspended tasks, locked before, that nothing blocks any more."""
+    blocked = records.work.still_blocked(waiting)
+    free = [
+        task
+        for task in records.tasks.lock_numbers([number for number in waiting if number not in blocked])
+        if task.state is State.SUSPENDED and task.reason == Reason.BLOCKED
+    ]
+    if free:
+        make_ready(records, free)
+
+
+def answer_event(records: Records, number: int, attempt: int, name: str, payload: Json) -> None:
+    """Remember, as a step that is done, what was sent under *name*: the handler finds it when it runs again."""
+    records.tasks.add_step(number, f"event:{name}", attempt, payload, records.now)

@@ -1,0 +1,538 @@
+"""Submit, cancel, retry and read tasks."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from taskyard.core.actor import Actor, Permission
+from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, TooLarge, WrongState
+from taskyard.core.limits import MAX_PAYLOAD_BYTES, check_new_task
+from taskyard.core.queue import QueueSettings
+from taskyard.core.task import ACTIONS, OPEN, Error, NewTask, OnConflict, Reason, State, Task
+from taskyard.core.times import from_micros, to_micros
+from taskyard.service.flow import EVENT, TASK, after_ends, answer_event, free_slots, go_on, make_ready, tell_ready
+from taskyard.store.engine import Value
+from taskyard.store.records import Records
+from taskyard.store.tasks import Log, Result, Step, TaskFilter, error_text
+from taskyard.store.values import json_text, length, micros
+
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One task to submit, and who asks for it."""
+
+    actor: Actor
+    new: NewTask
+
+
+class Tasks:
+    """
+    Args:
+        new_id: Makes the ids of tasks: UUIDv7 text, so that ids sort by the time they were made.
+        max_payload_bytes: The largest input that is accepted, as JSON.
+    """
+
+    def __init__(self, new_id: Callable[[], str], *, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
+        self._new_id = new_id
+        self._max_payload_bytes = max_payload_bytes
+        self._known_queues: dict[tuple[int, str], int] = {}
+
+    # -- submit ------------------------------------------------------------------------------------------------------------
+
+    def submit(self, records: Records, submissions: Sequence[Submission]) -> list[Task | Exception]:
+        """
+        Submit many: the answer for each, in order, is its task or the refusal that concerns it alone.
+
+        A task whose key an open task has is answered by its ``on_conflict``. Queues that do not exist are made.
+
+        Refusals:
+            Forbidden, Invalid, TooLarge, Conflict.
+        """
+        answers: list[Task | Exception | None] = [None] * len(submissions)
+        rows: dict[int, dict[str, Value]] = {}
+        keyed: dict[tuple[int, str], int] = {}
+        for position, submission in enumerate(submissions):
+            try:
+                row = self._row(records, submission)
+                if submission.new.key is not None:
+                    taken = self._taken(records, submission, keyed, position)
+                    if taken is not None:
+                        answers[position] = taken
+                        continue
+                rows[position] = row
+            except TaskyardError as refusal:
+                answers[position] = refusal
+        blockers = self._blockers(records, submissions, rows, answers)
+        self._limit(records, submissions, rows)
+        numbers = records.tasks.insert(list(rows.values())) if rows else {}
+        labels: dict[int, list[tuple[int, Mapping[str, str]]]] = defaultdict(list)
+        blocks: list[tuple[int, str, str]] = []
+        for position, row in rows.items():
+            submission = submissions[position]
+            number = numbers.get(str(row["id"]))
+            if number is None:  # another process took the key since we looked
+                answers[position] = self._outrun(records, submission)
+                continue
+            task = answers[position] = _task_of(submission, row, number)
+            if submission.new.labels:
+                labels[task.organisation].append((number, submission.new.labels))
+            blocks += [(number, TASK, each) for each in blockers.get(position, ())]
+            records.events.append_task("submitted", task, records.now, {"state": task.state.value})
+            if task.state is State.READY:
+                tell_ready(records, task.organisation, task.queue)
+            elif task.state is State.SCHEDULED:
+                records.news.add("due")
+        for organisation, each in labels.items():
+            records.tasks.label(organisation, each)
+        if blocks:
+            records.work.block(blocks)
+        self._point_at_first(submissions, answers, keyed)
+        return [answer for answer in answers if answer is not None]
+
+    def submit_one(self, records: Records, actor: Actor, new: NewTask) -> Task:
+        """Submit one; raises what :meth:`submit` answers."""
+        [answer] = self.submit(records, [Submission(actor, new)])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _row(self, records: Records, submission: Submission) -> dict[str, Value]:
+        actor, new = submission.actor, submission.new
+        actor.require(Permission.SUBMIT)
+        check_new_task(new)
+        input = json_text(new.input)
+        if input is not None and len(input) > self._max_payload_bytes:
+            raise TooLarge("the input", len(input.encode()), self._max_payload_bytes)
+        now = to_micros(records.now)
+        run_at = now if new.run_at is None else to_micros(new.run_at)
+        if new.start_by is not None and to_micros(new.start_by) <= max(now, run_at):
+            raise Invalid("start_by is not after the time the task may start", pointer="/start_by", code="out_of_range")
+        for pointer, id in (("/parent", new.parent), ("/retry_of", new.retry_of)):
+            if id is not None and records.tasks.get(actor.organisation, id) is None:
+                raise Invalid(f"there is no task {id}", pointer=pointer, code="unknown_task")
+        state, reason = (State.SCHEDULED, Reason.DELAYED) if run_at > now else (State.READY, None)
+        default_max_failures = self._queue(records, actor.organisation, new.queue)
+        return {
+            "id": new.id or self._new_id(),
+            "organisation": actor.organisation,
+            "type": new.type,
+            "queue": new.queue,
+            "state": state.value,
+            "reason": reason,
+            "priority": new.priority,
+            "target": new.target,
+            "input": input,
+            "labels": json_text(dict(new.labels)) if new.labels else None,
+            "key": new.key,
+            "concurrency_key": new.concurrency_key,
+            "concurrency_limit": new.concurrency_limit,
+            "weight": new.weight,
+            "run_at": run_at,
+            "wake_at": None,
+            "start_by": micros(new.start_by),
+            "created_at": now,
+            "max_failures": new.max_failures or default_max_failures,
+            "timeout": length(new.timeout),
+            "parent": new.parent,
+            "schedule": new.schedule,
+            "rule": new.rule,
+            "retry_of": new.retry_of,
+            "report": json_text(new.report),
+            "actor": actor.identity,
+            "origin": new.origin,
+            "trace": new.trace,
+        }
+
+    def _queue(self, records: Records, organisation: int, name: str) -> int:
+        """Return the queue's default of ``max_failures``; the queue is made when there is none."""
+        place = (organisation, name)
+        if place not in self._known_queues:
+            if records.queues.insert(organisation, name, QueueSettings(), records.now):
+                records.events.append("queue.created", organisation=organisation, subject=name, at=records.now, queue=name)
+            queue = records.queues.get(organisation, name)
+            assert queue is not None
+            self._known_queues[place] = queue.settings.max_failures
+        return self._known_queues[place]
+
+    def forget_queue(self, organisation: int, name: str) -> None:
+        """Look the queue's settings up again next time."""
+        self._known_queues.pop((organisation, name), None)
+
+    def _taken(
+        self, records: Records, submission: Submission, keyed: dict[tuple[int, str], int], position: int
+    ) -> Task | None:
+        """Answer a submission whose key is taken: the task that has it, None when the key is free, or raise."""
+        actor, new = submission.actor, submission.new
+        assert new.key is not None
+        place = (actor.organisation, new.key)
+        if place in keyed:  # twice in one batch: the first is the one that counts
+            if new.on_conflict is OnConflict.RETURN:
+                return None
+            raise Conflict(f"the key {new.key!r} stands twice in this batch", code="key_taken")
+        existing = records.tasks.get_by_key(*place)
+        if existing is None:
+            keyed[place] = position
+            return None
+        if new.on_conflict is OnConflict.RETURN:
+            return existing
+        if new.on_conflict is OnConflict.REPLACE and existing.state is not State.RUNNING:
+            self._end(records, [existing], State.CANCELED, Reason.REPLACED, None)
+            keyed[place] = position
+            return None
+        raise _key_taken(new.key, existing)
+
+    def _outrun(self, records: Records, submission: Submission) -> Task | Exception:
+        """Answer a submission that went in nowhere: the key was free when we looked, and is not now."""
+        key = submission.new.key
+        existing = records.tasks.get_by_key(submission.actor.organisation, key) if key is not None else None
+        if existing is None:
+            return Conflict(f"the key {key!r} was taken and freed just now; submit again", code="key_taken")
+        return existing if submission.new.on_conflict is OnConflict.RETURN else _key_taken(str(key), existing)
+
+    def _point_at_first(
+        self,
+        submissions: Sequence[Submission],
+        answers: list[Task | Exception | None],
+        keyed: Mapping[tuple[int, str], int],
+    ) -> None:
+        """Answer what repeats a key of the same batch with the task that has it."""
+        for position, answer in enumerate(answers):
+            key = submissions[position].new.key
+            if answer is None and key is not None:
+                answers[position] = answers[keyed[submissions[position].actor.organisation, key]]
+
+    def _blockers(
+        self,
+        records: Records,
+        submissions: Sequence[Submission],
+        rows: dict[int, dict[str, Value]],
+        answers: list[Task | Exception | None],
+    ) -> dict[int, list[str]]:
+        """Suspend what must wait for other tasks; return the ids each waits for, by position."""
+        waits: dict[int, list[str]] = {}
+        for position in [each for each in rows if submissions[each].new.blocked_by]:
+            submission = submissions[position]
+            wanted = list(dict.fromkeys(submission.new.blocked_by))
+            known = {task.id for task in records.tasks.get_many(submission.actor.organisation, wanted)}
+            unknown = [
+                Fault(f"/blocked_by/{index}", "unknown_task", f"there is no task {id}")
+                for index, id in enumerate(submission.new.blocked_by)
+                if id not in known
+            ]
+            if unknown:
+                del rows[position]
+                answers[position] = Invalid(unknown[0].detail, faults=unknown)
+                continue
+            blocked = sorted(records.work.open_ids(submission.actor.organisation, wanted))
+            if blocked:
+                waits[position] = blocked
+                rows[position].update(state=State.SUSPENDED.value, reason=Reason.BLOCKED)
+        return waits
+
+    def _limit(
+        self, records: Records, submissions: Sequence[Submission], rows: dict[int, dict[str, Value]]
+    ) -> None:
+        """Suspend what would be one too many of its concurrency key."""
+        free: dict[tuple[int, str], int] = {}
+        for position, row in rows.items():
+            new = submissions[position].new
+            if new.concurrency_key is None or row["state"] != State.READY.value:
+                continue
+            place = (submissions[position].actor.organisation, new.concurrency_key)
+            if place not in free:
+                free[place] = free_slots(records, *place, new.concurrency_limit)
+            if free[place]:
+                free[place] -= 1
+            else:
+                row.update(state=State.SUSPENDED.value, reason=Reason.LIMIT)
+
+    # -- cancel, retry, run now ----------------------------------------------------------------------------------------------
+
+    def cancel(self, records: Records, actor: Actor, ids: Sequence[str]) -> list[Task | Exception]:
+        """
+        Cancel many, each with its open children. What nobody holds is canceled at once; what a worker runs is asked to
+        stop; what a person holds is taken away. Canceling what is canceled already changes nothing.
+
+        Refusals:
+            Forbidden, NotFound, WrongState (the task has succeeded or failed).
+        """
+        actor.require(Permission.CONTROL)
+        found = {task.id: task for task in records.tasks.lock(actor.organisation, ids)}
+        self._cancel(records, [task for task in found.values() if task.is_open], depth=0)
+        now_are = {task.id: task for task in records.tasks.get_many(actor.organisation, list(found))}
+        return [_canceled(id, found.get(id), now_are.get(id)) for id in ids]
+
+    def cancel_one(self, records: Records, actor: Actor, id: str) -> Task:
+        [answer] = self.cancel(records, actor, [id])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    def _cancel(self, records: Records, tasks: Sequence[Task], depth: int) -> None:
+        if not tasks or depth > 100:
+            return
+        running = [task for task in tasks if task.state is State.RUNNING]
+        self._end(records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, None, None)
+        by_people = [task for task in running if task.holder is not None and task.holder.startswith("user:")]
+        self._take_away(records, by_people)
+        asked = records.work.ask_to_stop([task.number for task in running if task not in by_people], records.now)
+        for task in asked:
+            records.events.append_task("cancel_requested", task, records.now)
+            records.news.add(f"stop:{task.holder}")
+        children = [
+            child
+            for task in tasks
+            for state in OPEN
+            for child in records.tasks.search(
+                task.organisation, TaskFilter(parent=task.id, states=(state,)), limit=10_000
+            )
+        ]
+        if children:
+            organisation = children[0].organisation
+            open_children = records.tasks.lock(organisation, [child.id for child in children])
+            self._cancel(records, [child for child in open_children if child.is_open], depth + 1)
+
+    def _take_away(self, records: Records, tasks: Sequence[Task]) -> None:
+        if not tasks:
+            return
+        now = to_micros(records.now)
+        endings = [
+            {
+                "number": task.number,
+                "claims": task.claims,
+                "holder": task.holder,
+                "state": State.CANCELED.value,
+                "reason": None,
+                "run_at": None,
+                "wake_at": None,
+                "finished_at": now,
+                "failed": 0,
+                "lost": 0,
+                "output": None,
+                "error": None,
+                "message": None,
+                "now": now,
+            }
+            for task in tasks
+        ]
+        ended = list(records.work.settle(endings).values())
+        for task in ended:
+            records.events.append_task("canceled", task, records.now)
+        after_ends(records, ended)
+
+    def _end(
+        self, records: Records, tasks: Sequence[Task], state: State, reason: str | None, error: Error | None
+    ) -> list[Task]:
+        if not tasks:
+            return []
+        now = to_micros(records.now)
+        rows: list[Mapping[str, Value]] = [
+            {"number": task.number, "state": state.value, "reason": reason, "error": error_text(error), "now": now}
+            for task in sorted(tasks, key=lambda task: task.number)
+        ]
+        ended = list(records.work.end_open(rows).values())
+        records.work.clear_blockers([task.number for task in ended])
+        for task in ended:
+            records.events.append_task(state.value, task, records.now, {"reason": reason} if reason else None)
+        after_ends(records, ended)
+        return ended
+
+    def expire(self, records: Records, limit: int) -> int:
+        """Fail what has not started in time; return how many."""
+        late = records.work.expired(records.now, limit)
+        error = Error(code="expired", message="the task had not started by its start_by")
+        return len(self._end(records, late, State.FAILED, Reason.EXPIRED, error))
+
+    def retry(self, records: Records, actor: Actor, id: str) -> Task:
+        """
+        Submit an ended task again, as a new one that says ``retry_of``. Final is final: the old one stays as it ended.
+
+        Raises:
+            NotFound, Forbidden, WrongState (the task is still open), Conflict (its key is taken).
+        """
+        task = self.get(records, actor, id)
+        if task.is_open:
+            raise WrongState(id, task.state, "retry", ACTIONS[task.state])
+        return self.submit_one(records, actor, again(task))
+
+    def run_now(self, records: Records, actor: Actor, id: str) -> Task:
+        """Make a scheduled task ready at once; one that is ready or running already is left alone."""
+        actor.require(Permission.CONTROL)
+        locked = records.tasks.lock(actor.organisation, [id])
+        if not locked:
+            raise NotFound("task", id)
+        [task] = locked
+        if task.state in (State.READY, State.RUNNING):
+            return task
+        if task.state is not State.SCHEDULED:
+            raise WrongState(id, task.state, "run_now", ACTIONS[task.state])
+        [moved] = make_ready(records, [replace(task, run_at=records.now)])
+        return moved
+
+    def become_due(self, records: Records, limit: int) -> int:
+        """Move on what has waited for its time; return how many."""
+        due = records.work.due(records.now, limit)
+        waking = records.work.waking(records.now, limit)
+        if waking:
+            records.work.clear_blockers([task.number for task in waking])
+        make_ready(records, [*due, *waking])
+        return len(due) + len(waking)
+
+    def send(self, records: Records, actor: Actor, name: str, payload: object) -> bool:
+        """
+        Send an event under *name* to whoever waits for it, now or later. The first that is sent stays.
+
+        Returns:
+            False when something was sent under this name before; nothing changes then.
+        """
+        actor.require(Permission.SUBMIT)
+        if not records.work.send(actor.organisation, name, payload, records.now):
+            return False
+        records.events.append("event.sent", organisation=actor.organisation, subject=name, at=records.now)
+        subject = f"{actor.organisation}:{name}"
+        waiting = records.work.blocked_by(EVENT, [subject])
+        if waiting:
+            for task in records.tasks.lock_numbers(waiting):
+                answer_event(records, task.number, task.claims, name, payload)
+            records.work.unblock(EVENT, [subject])
+            go_on(records, waiting)
+        return True
+
+    # -- read ----------------------------------------------------------------------------------------------------------------
+
+    def get(self, records: Records, actor: Actor, id: str) -> Task:
+        """Raises NotFound; another organisation's task is not found."""
+        actor.require(Permission.READ)
+        task = records.tasks.get(actor.organisation, id)
+        if task is None:
+            raise NotFound("task", id)
+        return task
+
+    def search(
+        self,
+        records: Records,
+        actor: Actor,
+        filter: TaskFilter,
+        *,
+        limit: int,
+        before: int | None = None,
+        after: int | None = None,
+        offset: int = 0,
+        oldest_first: bool = False,
+    ) -> list[Task]:
+        """Return the actor's tasks that match, newest first; see :meth:`TaskRecords.search`."""
+        actor.require(Permission.READ)
+        return records.tasks.search(
+            actor.organisation, filter, limit=limit, before=before, after=after, offset=offset, oldest_first=oldest_first
+        )
+
+    def results(self, records: Records, actor: Actor, id: str) -> list[Result]:
+        return records.tasks.results(self.get(records, actor, id))
+
+    def steps(self, records: Records, actor: Actor, id: str) -> list[Step]:
+        return records.tasks.steps(self.get(records, actor, id).number)
+
+    def logs(self, records: Records, actor: Actor, id: str) -> list[Log]:
+        return records.tasks.logs(self.get(records, actor, id).number)
+
+    def relabel(self, records: Records, actor: Actor, id: str, labels: Mapping[str, str]) -> Task:
+        """Give a task exactly *labels*."""
+        actor.require(Permission.CONTROL)
+        task = self.get(records, actor, id)
+        check_new_task(NewTask(type=task.type, labels=labels))
+        records.tasks.relabel(task, labels, records.now)
+        return replace(task, labels=dict(labels), updated_at=records.now)
+
+
+def again(task: Task) -> NewTask:
+    """Return what submits *task* again."""
+    return NewTask(
+        type=task.type,
+        queue=task.queue,
+        input=task.input,
+        target=task.target,
+        priority=task.priority,
+        labels=task.labels,
+        key=task.key,
+        timeout=task.timeout,
+        max_failures=task.max_failures,
+        concurrency_key=task.concurrency_key,
+        concurrency_limit=task.concurrency_limit,
+        weight=task.weight,
+        rule=task.rule,
+        retry_of=task.id,
+        origin=task.origin,
+    )
+
+
+def _key_taken(key: str, existing: Task) -> Conflict:
+    return Conflict(
+        f"the open task {existing.id} has the key {key!r}; wait for it, or say on_conflict: return",
+        code="key_taken",
+        existing=existing.id,
+    )
+
+
+def _canceled(id: str, before: Task | None, after: Task | None) -> Task | Exception:
+    if before is None or after is None:
+        return NotFound("task", id)
+    if before.state in (State.SUCCEEDED, State.FAILED):
+        return WrongState(id, before.state, "cancel", ACTIONS[before.state])
+    return after
+
+
+def _task_of(submission: Submission, row: Mapping[str, Value], number: int) -> Task:
+    """Return the task as it was just inserted, without reading it back."""
+    new, now = submission.new, row["created_at"]
+    assert isinstance(now, int)
+    created_at = from_micros(now)
+    run_at = row["run_at"]
+    assert isinstance(run_at, int)
+    return Task(
+        number=number,
+        id=str(row["id"]),
+        organisation=submission.actor.organisation,
+        type=new.type,
+        queue=new.queue,
+        state=State(row["state"]),
+        reason=None if row["reason"] is None else str(row["reason"]),
+        priority=new.priority,
+        target=new.target,
+        input=new.input,
+        labels=new.labels,
+        key=new.key,
+        concurrency_key=new.concurrency_key,
+        concurrency_limit=new.concurrency_limit,
+        weight=new.weight,
+        run_at=from_micros(run_at),
+        wake_at=None,
+        start_by=new.start_by,
+        created_at=created_at,
+        started_at=None,
+        attempted_at=None,
+        finished_at=None,
+        updated_at=created_at,
+        claims=0,
+        failures=0,
+        losses=0,
+        max_failures=int(row["max_failures"]),  # type: ignore[arg-type]
+        timeout=new.timeout,
+        holder=None,
+        lease_until=None,
+        progress=None,
+        message=None,
+        output=None,
+        error=None,
+        parent=new.parent,
+        schedule=new.schedule,
+        rule=new.rule,
+        retry_of=new.retry_of,
+        report=new.report,
+        actor=submission.actor.identity,
+        origin=new.origin,
+        trace=new.trace,
+        cancel_requested_at=None,
+    )
+
+
