@@ -29,7 +29,7 @@ class Connection(Protocol):
         """Run *statement* and return how many rows it changed."""
         ...
 
-    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /, **values: Value) -> list[Row]:
+    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
         """Run *statement*, whose text reads ``{given}``, for all of *given* at once; return every row, in no promised order."""
         ...
 

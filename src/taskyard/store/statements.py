@@ -5,7 +5,7 @@ A block begins with ``-- name: word``. Within its text ``{fragment}`` is replace
 
 * ``:name`` is a value;
 * ``{any:name}`` matches any element of a list value: ``WHERE number {any:numbers}``;
-* ``{given}`` is a relation of rows given by the caller, whose columns and types a line ``-- given: number bigint, state text``
+* ``FROM {given}`` is a relation of rows given by the caller, whose columns (always written ``given.column``) and types a line ``-- given: number bigint, state text``
   declares; ``{locked_given}`` is the same with the rows of ``tasks`` of the same ``number`` locked, in that order;
 * ``{where}`` takes the conditions a caller names, each a block that begins with ``-- condition: word``.
 

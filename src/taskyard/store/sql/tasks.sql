@@ -15,9 +15,11 @@ tasks.report, tasks.actor, tasks.origin, tasks.trace, tasks.cancel_requested_at
 INSERT INTO tasks (id, organisation, type, queue, state, reason, priority, target, input, labels, key, concurrency_key,
                    concurrency_limit, weight, run_at, wake_at, start_by, created_at, updated_at, max_failures, timeout, parent,
                    schedule, rule, retry_of, report, actor, origin, trace)
-SELECT id, organisation, type, queue, state, reason, priority, target, input, labels, key, concurrency_key,
-       concurrency_limit, weight, run_at, wake_at, start_by, created_at, created_at, max_failures, timeout, parent,
-       schedule, rule, retry_of, report, actor, origin, trace
+SELECT given.id, given.organisation, given.type, given.queue, given.state, given.reason, given.priority,
+       given.target, given.input, given.labels, given.key, given.concurrency_key, given.concurrency_limit,
+       given.weight, given.run_at, given.wake_at, given.start_by, given.created_at, given.created_at,
+       given.max_failures, given.timeout, given.parent, given.schedule, given.rule, given.retry_of,
+       given.report, given.actor, given.origin, given.trace
 FROM   {given}
 WHERE  true
 ON CONFLICT (organisation, key) WHERE key IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended', 'running') DO NOTHING
@@ -26,7 +28,7 @@ RETURNING id, number;
 -- name: insert_labels
 -- given: organisation bigint, name text, value text, task bigint
 INSERT INTO labels (organisation, name, value, task)
-SELECT organisation, name, value, task FROM {given} WHERE true
+SELECT given.organisation, given.name, given.value, given.task FROM {given} WHERE true
 ON CONFLICT DO NOTHING;
 
 -- name: relabel_task

@@ -151,7 +151,7 @@ ORDER BY number LIMIT :limit;
 
 -- name: insert_blockers
 -- given: task bigint, kind text, subject text
-INSERT INTO blockers (task, kind, subject) SELECT task, kind, subject FROM {given} WHERE true ON CONFLICT DO NOTHING;
+INSERT INTO blockers (task, kind, subject) SELECT given.task, given.kind, given.subject FROM {given} WHERE true ON CONFLICT DO NOTHING;
 
 -- name: blocked_by
 SELECT DISTINCT task FROM blockers WHERE kind = :kind AND subject {any:subjects} ORDER BY task;
@@ -188,7 +188,7 @@ DELETE FROM signals WHERE sent_at < :before;
 -- name: insert_results
 -- given: id text, organisation bigint, task bigint, attempt bigint, name text, value text, created_at bigint
 INSERT INTO results (id, organisation, task, attempt, name, value, created_at)
-SELECT id, organisation, task, attempt, name, value, created_at FROM {given} WHERE true
+SELECT given.id, given.organisation, given.task, given.attempt, given.name, given.value, given.created_at FROM {given} WHERE true
 RETURNING id, number;
 
 -- name: results_of_task

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from functools import cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
@@ -40,13 +41,20 @@ FRAGMENTS: Final[Mapping[str, str]] = {
 def _text(name: str, conditions: tuple[str, ...] = ()) -> str:
     statement = shared().statements[name]
     text = statement.text.replace("{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions))
-    columns = ", ".join(f":{column} AS {column}" for column, _ in statement.given)
-    text = text.replace("{given}", f"(SELECT {columns}) AS given")
-    text = text.replace("{locked_given}", f"(SELECT {columns}) AS given")
+    # One row at a time, bound directly: UPDATE … FROM a subquery would first copy its rows into a table of their own.
+    text = re.sub(r"FROM\s+\{(?:locked_)?given\}", "", text)
+    for position, (column, _) in enumerate(statement.given, start=1):
+        text = re.sub(rf"\bgiven\.{column}\b", f"?{position}", text)
     text = re.sub(r"\{any:(\w+)\}", r"IN (SELECT value FROM json_each(:\1))", text)
     for fragment, replacement in FRAGMENTS.items():
         text = text.replace("{" + fragment + "}", replacement)
     return text
+
+
+@cache
+def _columns(name: str) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
+    columns = [column for column, _ in shared().statements[name].given]
+    return itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
 
 
 def _bound(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -100,13 +108,11 @@ class SqliteConnection:
             self._raw.execute(_text(statement), _bound(values)).fetchall()
             return self._raw.changes()
 
-    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /, **values: Value) -> list[Row]:
+    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
         if not given:
             return []
-        common = _bound(values)
-        rows = ({**each, **common} for each in given) if common else given
         with _translated():
-            return self._raw.executemany(_text(statement), rows).fetchall()
+            return self._raw.executemany(_text(statement), map(_columns(statement), given)).fetchall()
 
     def now(self) -> datetime:
         return self._clock()
