@@ -77,7 +77,14 @@ class Yard:
         lanes = [Lane(queue, type) for type in types or ("resize",)]
         id = new_id()
         self.write(
-            self.services.work.register, self.actor, id=id, name="w", lanes=lanes, slots=10, lease=lease, version="1"
+            self.services.work.register,
+            self.actor,
+            id=id,
+            name="w",
+            lanes=lanes,
+            slots=10,
+            lease=lease,
+            version="1",
         )
         return HiredWorker(self, id, lanes, lease)
 
@@ -91,7 +98,7 @@ class Yard:
         [answer] = self.store.together(self.services.work.settle, [Settlement(Hold.of(task), outcome, log)])
         if isinstance(answer, Exception):
             raise answer
-        return answer
+        return self.get(task)
 
     def due(self) -> int:
         """Do what the scheduler loop does once."""
@@ -119,7 +126,9 @@ class HiredWorker:
         return found
 
     def beat(self, **named: Any) -> Any:
-        return self.yard.write(self.yard.services.work.beat, self.yard.actor, self.id, lease=self.lease, **named)
+        return self.yard.write(
+            self.yard.services.work.beat, self.yard.actor, self.id, lease=self.lease, **named
+        )
 
 
 @pytest.fixture

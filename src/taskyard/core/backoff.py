@@ -29,6 +29,8 @@ def retry_delay(
     """
     if failures < 1:
         raise ValueError(f"failures counts from 1, not {failures}")
-    exponent = min(failures - 1, 40)  # 2**40 × any base is past any cap; keeps the float exact
-    delay = min(base * 2**exponent, cap)
+    doublings: int = 2 ** min(
+        failures - 1, 40
+    )  # 2**40 × any base is past any cap; more would only grow the number
+    delay = min(base * doublings, cap)
     return delay + delay * JITTER * jitter()

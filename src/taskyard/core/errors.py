@@ -39,7 +39,9 @@ class Fault:
 class Invalid(TaskyardError):
     code = "invalid"
 
-    def __init__(self, detail: str, *, pointer: str = "", code: str = "invalid", faults: Sequence[Fault] = ()) -> None:
+    def __init__(
+        self, detail: str, *, pointer: str = "", code: str = "invalid", faults: Sequence[Fault] = ()
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.faults = tuple(faults) or (Fault(pointer, code, detail),)

@@ -29,7 +29,9 @@ class Cursor:
         try:
             tx, seq = (int(part, 16) for part in text.split("-"))
         except ValueError:
-            raise Invalid(f"{text!r} is not a cursor of the feed; take one from an event's id", code="bad_cursor") from None
+            raise Invalid(
+                f"{text!r} is not a cursor of the feed; take one from an event's id", code="bad_cursor"
+            ) from None
         return cls(tx, seq)
 
 

@@ -48,26 +48,44 @@ def check_text(text: object, pointer: str, *, most: int) -> list[Fault]:
     if not isinstance(text, str):
         return [Fault(pointer, "bad_type", f"{_shown(text)} is not text")]
     if len(text) > most:
-        return [Fault(pointer, "too_long", f"the text has {len(text):,} characters; at most {most:,} are accepted")]
+        return [
+            Fault(
+                pointer, "too_long", f"the text has {len(text):,} characters; at most {most:,} are accepted"
+            )
+        ]
     if "\0" in text:
-        return [Fault(pointer, "bad_text", "the text holds a NUL character, which cannot be stored; remove it")]
+        return [
+            Fault(pointer, "bad_text", "the text holds a NUL character, which cannot be stored; remove it")
+        ]
     try:
         text.encode()
     except UnicodeEncodeError:
-        return [Fault(pointer, "bad_text", "the text holds half of a surrogate pair, which is not Unicode; remove it")]
+        return [
+            Fault(
+                pointer,
+                "bad_text",
+                "the text holds half of a surrogate pair, which is not Unicode; remove it",
+            )
+        ]
     return []
 
 
 def check_range(value: object, pointer: str, least: int, most: int) -> list[Fault]:
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-        return [Fault(pointer, "out_of_range", f"{_shown(value)} is not a whole number from {least:,} to {most:,}")]
+        return [
+            Fault(
+                pointer, "out_of_range", f"{_shown(value)} is not a whole number from {least:,} to {most:,}"
+            )
+        ]
     return []
 
 
 def check_labels(labels: Mapping[str, str], pointer: str) -> list[Fault]:
     faults: list[Fault] = []
     if len(labels) > MAX_LABELS:
-        faults.append(Fault(pointer, "too_many", f"{len(labels)} labels are given; at most {MAX_LABELS} are accepted"))
+        faults.append(
+            Fault(pointer, "too_many", f"{len(labels)} labels are given; at most {MAX_LABELS} are accepted")
+        )
     for name, value in labels.items():
         faults += check_name(name, f"{pointer}/{name}", "label name")
         faults += check_text(value, f"{pointer}/{name}", most=MAX_LABEL_VALUE_LENGTH)
@@ -87,22 +105,34 @@ def check_new_task(new: NewTask, pointer: str = "") -> None:
     faults += check_range(new.weight, f"{pointer}/weight", 0, MAX_CONCURRENCY)
     if new.labels:
         faults += check_labels(new.labels, f"{pointer}/labels")
-    for member, most in (("target", MAX_KEY_LENGTH), ("key", MAX_KEY_LENGTH), ("concurrency_key", MAX_KEY_LENGTH)):
+    for member, most in (
+        ("target", MAX_KEY_LENGTH),
+        ("key", MAX_KEY_LENGTH),
+        ("concurrency_key", MAX_KEY_LENGTH),
+    ):
         text = getattr(new, member)
         if text is not None:
             faults += check_text(text, f"{pointer}/{member}", most=most)
             if not text:
-                faults.append(Fault(f"{pointer}/{member}", "empty", f"{member} is empty; leave it out instead"))
+                faults.append(
+                    Fault(f"{pointer}/{member}", "empty", f"{member} is empty; leave it out instead")
+                )
     if new.concurrency_key is not None:
         faults += check_range(new.concurrency_limit, f"{pointer}/concurrency_limit", 1, MAX_CONCURRENCY)
     if new.max_failures is not None:
         faults += check_range(new.max_failures, f"{pointer}/max_failures", 1, MAX_FAILURES)
     if new.timeout is not None and not timedelta(0) < new.timeout <= MAX_TIMEOUT:
         faults.append(
-            Fault(f"{pointer}/timeout", "out_of_range", f"a timeout is more than 0 s and at most {MAX_TIMEOUT.days} days")
+            Fault(
+                f"{pointer}/timeout",
+                "out_of_range",
+                f"a timeout is more than 0 s and at most {MAX_TIMEOUT.days} days",
+            )
         )
     if len(new.blocked_by) > MAX_BLOCKERS:
-        faults.append(Fault(f"{pointer}/blocked_by", "too_many", f"at most {MAX_BLOCKERS:,} tasks can be waited for"))
+        faults.append(
+            Fault(f"{pointer}/blocked_by", "too_many", f"at most {MAX_BLOCKERS:,} tasks can be waited for")
+        )
     if faults:
         raise Invalid(faults[0].detail, faults=faults)
 

@@ -64,4 +64,3 @@ class Released:
 
 
 Outcome = Done | Failed | Later | Waits | Stopped | Released
-

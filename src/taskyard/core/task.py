@@ -189,6 +189,27 @@ class Task:
         return self.state in OPEN
 
 
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a move leaves behind that others must know of; a whole Task costs three times as much to read back."""
+
+    number: int
+    id: str
+    organisation: int
+    queue: str
+    type: str
+    state: State
+    reason: str | None
+    claims: int
+    holder: str | None
+    concurrency_key: str | None
+    wakes: bool
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN
+
+
 #: What may be asked of a task, by its state; people and programs are told these when they ask for something else.
 ACTIONS: Final[Mapping[State, tuple[str, ...]]] = {
     State.SCHEDULED: ("cancel", "run_now"),

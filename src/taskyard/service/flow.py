@@ -8,7 +8,7 @@ is never exceeded and nothing waits for what is over.
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from taskyard.core.task import Json, Reason, State, Task
+from taskyard.core.task import Json, Moved, Reason, State, Task
 from taskyard.core.times import to_micros
 from taskyard.store.engine import Value
 from taskyard.store.records import Records
@@ -27,7 +27,7 @@ def free_slots(records: Records, organisation: int, key: str, limit: int) -> int
     return max(0, limit - records.work.taken_slots(organisation, key))
 
 
-def make_ready(records: Records, tasks: Iterable[Task]) -> list[Task]:
+def make_ready(records: Records, tasks: Iterable[Task]) -> list[Moved]:
     """
     Move scheduled or suspended tasks on: to ready, to ``suspended`` where their concurrency key is taken, or to
     ``scheduled`` where their time has not come.
@@ -50,11 +50,11 @@ def make_ready(records: Records, tasks: Iterable[Task]) -> list[Task]:
         rows.append(_put(task, state, reason, task.run_at, now))
     rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
     moved = records.work.put_open(rows)
-    for task in moved:
-        if task.state is State.READY:
-            tell_ready(records, task.organisation, task.queue)
-            records.events.append_task("ready", task, now)
-        elif task.state is State.SCHEDULED:
+    for each in moved:
+        if each.state is State.READY:
+            tell_ready(records, each.organisation, each.queue)
+            records.events.append_task("ready", each, now)
+        elif each.state is State.SCHEDULED:
             records.news.add("due")
     return moved
 
@@ -69,9 +69,11 @@ def _put(task: Task, state: State, reason: str | None, run_at: datetime, now: da
     }
 
 
-def after_slots(records: Records, left: Iterable[Task]) -> None:
+def after_slots(records: Records, left: Iterable[Moved]) -> None:
     """Give the slots of tasks that are no longer ready or running to those that wait for them."""
-    places = sorted({(task.organisation, task.concurrency_key) for task in left if task.concurrency_key is not None})
+    places = sorted(
+        {(task.organisation, task.concurrency_key) for task in left if task.concurrency_key is not None}
+    )
     for organisation, key in places:
         first = records.work.limited(organisation, key, 1)
         if not first:
@@ -81,7 +83,7 @@ def after_slots(records: Records, left: Iterable[Task]) -> None:
             make_ready(records, records.work.limited(organisation, key, free))
 
 
-def after_ends(records: Records, ended: Sequence[Task]) -> None:
+def after_ends(records: Records, ended: Sequence[Moved]) -> None:
     """Do what the ends of tasks set going: slots are given on, and who waited for them goes on."""
     if not ended:
         return

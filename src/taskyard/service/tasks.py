@@ -8,14 +8,22 @@ from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, TooLarge, WrongState
 from taskyard.core.limits import MAX_PAYLOAD_BYTES, check_new_task
 from taskyard.core.queue import QueueSettings
-from taskyard.core.task import ACTIONS, OPEN, Error, NewTask, OnConflict, Reason, State, Task
+from taskyard.core.task import ACTIONS, OPEN, Error, Moved, NewTask, OnConflict, Reason, State, Task
 from taskyard.core.times import from_micros, to_micros
-from taskyard.service.flow import EVENT, TASK, after_ends, answer_event, free_slots, go_on, make_ready, tell_ready
+from taskyard.service.flow import (
+    EVENT,
+    TASK,
+    after_ends,
+    answer_event,
+    free_slots,
+    go_on,
+    make_ready,
+    tell_ready,
+)
 from taskyard.store.engine import Value
 from taskyard.store.records import Records
 from taskyard.store.tasks import Log, Result, Step, TaskFilter, error_text
 from taskyard.store.values import json_text, length, micros
-
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +115,9 @@ class Tasks:
         now = to_micros(records.now)
         run_at = now if new.run_at is None else to_micros(new.run_at)
         if new.start_by is not None and to_micros(new.start_by) <= max(now, run_at):
-            raise Invalid("start_by is not after the time the task may start", pointer="/start_by", code="out_of_range")
+            raise Invalid(
+                "start_by is not after the time the task may start", pointer="/start_by", code="out_of_range"
+            )
         for pointer, id in (("/parent", new.parent), ("/retry_of", new.retry_of)):
             if id is not None and records.tasks.get(actor.organisation, id) is None:
                 raise Invalid(f"there is no task {id}", pointer=pointer, code="unknown_task")
@@ -149,7 +159,9 @@ class Tasks:
         place = (organisation, name)
         if place not in self._known_queues:
             if records.queues.insert(organisation, name, QueueSettings(), records.now):
-                records.events.append("queue.created", organisation=organisation, subject=name, at=records.now, queue=name)
+                records.events.append(
+                    "queue.created", organisation=organisation, subject=name, at=records.now, queue=name
+                )
             queue = records.queues.get(organisation, name)
             assert queue is not None
             self._known_queues[place] = queue.settings.max_failures
@@ -273,10 +285,14 @@ class Tasks:
         if not tasks or depth > 100:
             return
         running = [task for task in tasks if task.state is State.RUNNING]
-        self._end(records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, None, None)
+        self._end(
+            records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, None, None
+        )
         by_people = [task for task in running if task.holder is not None and task.holder.startswith("user:")]
         self._take_away(records, by_people)
-        asked = records.work.ask_to_stop([task.number for task in running if task not in by_people], records.now)
+        asked = records.work.ask_to_stop(
+            [task.number for task in running if task not in by_people], records.now
+        )
         for task in asked:
             records.events.append_task("cancel_requested", task, records.now)
             records.news.add(f"stop:{task.holder}")
@@ -323,12 +339,18 @@ class Tasks:
 
     def _end(
         self, records: Records, tasks: Sequence[Task], state: State, reason: str | None, error: Error | None
-    ) -> list[Task]:
+    ) -> list[Moved]:
         if not tasks:
             return []
         now = to_micros(records.now)
         rows: list[Mapping[str, Value]] = [
-            {"number": task.number, "state": state.value, "reason": reason, "error": error_text(error), "now": now}
+            {
+                "number": task.number,
+                "state": state.value,
+                "reason": reason,
+                "error": error_text(error),
+                "now": now,
+            }
             for task in sorted(tasks, key=lambda task: task.number)
         ]
         ended = list(records.work.end_open(rows).values())
@@ -367,8 +389,8 @@ class Tasks:
             return task
         if task.state is not State.SCHEDULED:
             raise WrongState(id, task.state, "run_now", ACTIONS[task.state])
-        [moved] = make_ready(records, [replace(task, run_at=records.now)])
-        return moved
+        make_ready(records, [replace(task, run_at=records.now)])
+        return self.get(records, actor, id)
 
     def become_due(self, records: Records, limit: int) -> int:
         """Move on what has waited for its time; return how many."""
@@ -424,7 +446,13 @@ class Tasks:
         """Return the actor's tasks that match, newest first; see :meth:`TaskRecords.search`."""
         actor.require(Permission.READ)
         return records.tasks.search(
-            actor.organisation, filter, limit=limit, before=before, after=after, offset=offset, oldest_first=oldest_first
+            actor.organisation,
+            filter,
+            limit=limit,
+            before=before,
+            after=after,
+            offset=offset,
+            oldest_first=oldest_first,
         )
 
     def results(self, records: Records, actor: Actor, id: str) -> list[Result]:
@@ -495,7 +523,7 @@ def _task_of(submission: Submission, row: Mapping[str, Value], number: int) -> T
         organisation=submission.actor.organisation,
         type=new.type,
         queue=new.queue,
-        state=State(row["state"]),
+        state=State(str(row["state"])),
         reason=None if row["reason"] is None else str(row["reason"]),
         priority=new.priority,
         target=new.target,
@@ -534,5 +562,3 @@ def _task_of(submission: Submission, row: Mapping[str, Value], number: int) -> T
         trace=new.trace,
         cancel_requested_at=None,
     )
-
-

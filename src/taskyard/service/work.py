@@ -11,7 +11,7 @@ from taskyard.core.errors import Invalid, LeaseLost, NotFound, TooLarge, WrongSt
 from taskyard.core.limits import MAX_LOG_BYTES, MAX_PAYLOAD_BYTES, check_name
 from taskyard.core.outcome import Done, Failed, Later, Outcome, Released, Stopped, Waits
 from taskyard.core.queue import Queue
-from taskyard.core.task import ACTIONS, MAX_LOSSES, Error, Json, NewTask, Reason, State, Task
+from taskyard.core.task import ACTIONS, MAX_LOSSES, Error, Json, Moved, NewTask, Reason, State, Task
 from taskyard.core.times import to_micros
 from taskyard.core.worker import Lane, Worker
 from taskyard.service.flow import EVENT, TASK, after_ends, after_slots, answer_event, tell_ready
@@ -20,7 +20,7 @@ from taskyard.service.tasks import Submission, Tasks
 from taskyard.store.engine import Value
 from taskyard.store.records import Records
 from taskyard.store.tasks import Step, error_text
-from taskyard.store.values import json_text, micros
+from taskyard.store.values import from_json, json_text, micros
 
 WORKER: Final = "worker:"
 LOST: Final = Error(code="lost", message="the worker that ran this died or was cut off")
@@ -114,7 +114,9 @@ class Work:
             claimed_at=None,
         )
         records.workers.insert(worker)
-        records.events.append("worker.started", organisation=actor.organisation, subject=id, at=now, data={"name": name})
+        records.events.append(
+            "worker.started", organisation=actor.organisation, subject=id, at=now, data={"name": name}
+        )
         return worker
 
     def beat(
@@ -136,7 +138,12 @@ class Work:
         actor.require(Permission.WORK)
         state = "draining" if draining else "active"
         alive = records.workers.beat(
-            actor.organisation, worker, lease_until=records.now + lease, claimed_at=claimed_at, state=state, now=records.now
+            actor.organisation,
+            worker,
+            lease_until=records.now + lease,
+            claimed_at=claimed_at,
+            state=state,
+            now=records.now,
         )
         if not alive:
             raise LeaseLost(f"held by worker {worker}", 0)
@@ -148,7 +155,9 @@ class Work:
         held = records.work.held(WORKER + worker)
         self._settle(records, [Settlement(Hold.of(task), Released()) for task in held])
         if records.workers.end(worker, "gone", records.now):
-            records.events.append("worker.stopped", organisation=actor.organisation, subject=worker, at=records.now)
+            records.events.append(
+                "worker.stopped", organisation=actor.organisation, subject=worker, at=records.now
+            )
 
     def reap(self, records: Records, limit: int) -> int:
         """Take from dead workers and absent people what they held; return how many tasks."""
@@ -183,12 +192,14 @@ class Work:
                 ending = self._ending(records, task, State.READY, Reason.LOST, error=LOST)
             endings.append({**ending, "failed": 1, "lost": 1})
         settled = self._write(records, endings)
-        for task in settled.values():
-            records.events.append_task("lost", task, records.now, {"attempt": task.claims})
+        for moved in settled.values():
+            records.events.append_task("lost", moved, records.now, {"attempt": moved.claims})
 
     # -- claim ---------------------------------------------------------------------------------------------------------------
 
-    def claim(self, records: Records, actor: Actor, worker: str, lanes: Sequence[Lane], limit: int) -> list[Task]:
+    def claim(
+        self, records: Records, actor: Actor, worker: str, lanes: Sequence[Lane], limit: int
+    ) -> list[Task]:
         """
         Give a worker up to *limit* ready tasks of its lanes, as the queues' limits allow; each lane gets its share first.
 
@@ -206,9 +217,13 @@ class Work:
             lane, share = wanted
             room = min(share, limit - len(claimed))
             if room > 0:
-                claimed += self._claim_lane(records, actor.organisation, lane, queues, WORKER + worker, room, None)
+                claimed += self._claim_lane(
+                    records, actor.organisation, lane, queues, WORKER + worker, room, None
+                )
         for task in claimed:
-            records.events.append_task("started", task, records.now, {"attempt": task.claims, "holder": task.holder})
+            records.events.append_task(
+                "started", task, records.now, {"attempt": task.claims, "holder": task.holder}
+            )
         return claimed
 
     def _shares(self, lanes: Sequence[Lane], limit: int) -> list[tuple[Lane, int]]:
@@ -223,7 +238,9 @@ class Work:
         self, records: Records, organisation: int, lanes: Sequence[Lane], queues: Mapping[str, Queue]
     ) -> list[Lane]:
         """Return the lanes that are not paused and, where there are many, have something ready."""
-        open_lanes = [lane for lane in lanes if lane.queue not in queues or not queues[lane.queue].settings.paused]
+        open_lanes = [
+            lane for lane in lanes if lane.queue not in queues or not queues[lane.queue].settings.paused
+        ]
         if len(open_lanes) <= 1:
             return open_lanes
         ready = {
@@ -246,7 +263,13 @@ class Work:
         queue = queues.get(lane.queue)
         if queue is None or (queue.settings.concurrency is None and queue.settings.rate is None):
             return records.work.claim(
-                organisation, lane.queue, lane.type, holder=holder, limit=room, lease_until=lease_until, now=records.now
+                organisation,
+                lane.queue,
+                lane.type,
+                holder=holder,
+                limit=room,
+                lease_until=lease_until,
+                now=records.now,
             )
         picked = records.work.pick(organisation, lane.queue, lane.type, limit=room, now=records.now)
         numbers = self._within_limits(records, queue, picked) if picked else []
@@ -274,7 +297,9 @@ class Work:
                 records.queues.set_rate_log(queue.organisation, queue.name, log)
         return numbers
 
-    def claim_next(self, records: Records, actor: Actor, queue: str, *, lease: timedelta | None = None) -> Task | None:
+    def claim_next(
+        self, records: Records, actor: Actor, queue: str, *, lease: timedelta | None = None
+    ) -> Task | None:
         """Give the person who asks the most urgent ready task of *queue*; None when there is none, or it is paused."""
         actor.require(Permission.WORK)
         found = records.queues.get(actor.organisation, queue)
@@ -314,13 +339,17 @@ class Work:
         if task.state is not State.READY or queue is None:
             raise WrongState(id, task.state, "claim", ACTIONS[task.state])
         until = records.now + (lease or queue.settings.lease)
-        claimed = records.work.claim_numbers([task.number], holder=actor.identity, lease_until=until, now=records.now)
+        claimed = records.work.claim_numbers(
+            [task.number], holder=actor.identity, lease_until=until, now=records.now
+        )
         if not claimed:
             raise WrongState(id, task.state, "claim", ACTIONS[task.state])
         return self._started(records, claimed[0])
 
     def _started(self, records: Records, task: Task) -> Task:
-        records.events.append_task("started", task, records.now, {"attempt": task.claims, "holder": task.holder})
+        records.events.append_task(
+            "started", task, records.now, {"attempt": task.claims, "holder": task.holder}
+        )
         return task
 
     # -- while it runs -------------------------------------------------------------------------------------------------------
@@ -332,7 +361,7 @@ class Work:
             raise LeaseLost(task.id, task.claims)
         return extended
 
-    def report(self, records: Records, reports: Sequence[Report]) -> list[None | Exception]:
+    def report(self, records: Records, reports: Sequence[Report]) -> list[Exception | None]:
         """Write progress and messages of many attempts; who no longer holds his is told so."""
         now = to_micros(records.now)
         kept = records.tasks.set_progress(
@@ -348,7 +377,7 @@ class Work:
                 for each in reports
             ]
         )
-        answers: list[None | Exception] = []
+        answers: list[Exception | None] = []
         for each in reports:
             if each.hold.number not in kept:
                 answers.append(LeaseLost(each.hold.id, each.hold.claims))
@@ -364,7 +393,13 @@ class Work:
         return answers
 
     def set_report(
-        self, records: Records, hold: Hold, report: Json, *, rule: str | None = None, message: str | None = None
+        self,
+        records: Records,
+        hold: Hold,
+        report: Json,
+        *,
+        rule: str | None = None,
+        message: str | None = None,
     ) -> None:
         """Write the execution report of a plan, and the rule it was resolved to. Raises LeaseLost."""
         written = records.tasks.set_report(
@@ -416,7 +451,9 @@ class Work:
         self._check(records, hold)
         return records.tasks.steps(hold.number)
 
-    def spawn(self, records: Records, actor: Actor, hold: Hold, step: str, news: Sequence[NewTask]) -> list[str]:
+    def spawn(
+        self, records: Records, actor: Actor, hold: Hold, step: str, news: Sequence[NewTask]
+    ) -> list[str]:
         """
         Submit children of a task as one step: done once, however often the task is tried. Returns their ids.
 
@@ -453,9 +490,9 @@ class Work:
 
     # -- settle --------------------------------------------------------------------------------------------------------------
 
-    def settle(self, records: Records, settlements: Sequence[Settlement]) -> list[Task | Exception]:
+    def settle(self, records: Records, settlements: Sequence[Settlement]) -> list[Moved | Exception]:
         """
-        End many attempts: the answer for each, in order, is its task as it is now, or the refusal that concerns it alone.
+        End many attempts: the answer for each, in order, is where its task is now, or the refusal that concerns it alone.
 
         Refusals:
             LeaseLost: the attempt is no longer the holder's; nothing of it is kept.
@@ -463,7 +500,7 @@ class Work:
         """
         return self._settle(records, settlements)
 
-    def _settle(self, records: Records, settlements: Sequence[Settlement]) -> list[Task | Exception]:
+    def _settle(self, records: Records, settlements: Sequence[Settlement]) -> list[Moved | Exception]:
         if not settlements:
             return []
         dead = self._dead_holders(records, settlements)
@@ -482,7 +519,7 @@ class Work:
                 refused[hold.number] = refusal
         endings.sort(key=lambda ending: ending["number"])  # type: ignore[arg-type, return-value]
         settled = self._write(records, endings, waits)
-        answers: list[Task | Exception] = []
+        answers: list[Moved | Exception] = []
         for settlement in settlements:
             hold = settlement.hold
             task = settled.get(hold.number)
@@ -492,7 +529,9 @@ class Work:
                 answers.append(LeaseLost(hold.id, hold.claims))
             else:
                 if settlement.log:
-                    records.tasks.set_log(hold.number, hold.claims, settlement.log[-MAX_LOG_BYTES:], records.now)
+                    records.tasks.set_log(
+                        hold.number, hold.claims, settlement.log[-MAX_LOG_BYTES:], records.now
+                    )
                 answers.append(task)
         return answers
 
@@ -543,8 +582,12 @@ class Work:
         reason = Reason.TIMED_OUT if failed.code == Reason.TIMED_OUT else None
         if failed.final or task.failures + 1 >= task.max_failures:
             return {**self._ending(records, task, State.FAILED, reason, error=error), "failed": 1}
-        after = failed.after if failed.after is not None else retry_delay(task.failures + 1, jitter=self._jitter)
-        ending = self._ending(records, task, State.SCHEDULED, Reason.RETRY, run_at=records.now + after, error=error)
+        after = (
+            failed.after if failed.after is not None else retry_delay(task.failures + 1, jitter=self._jitter)
+        )
+        ending = self._ending(
+            records, task, State.SCHEDULED, Reason.RETRY, run_at=records.now + after, error=error
+        )
         return {**ending, "failed": 1}
 
     def _waiting(
@@ -601,38 +644,40 @@ class Work:
         records: Records,
         endings: Sequence[dict[str, Value]],
         waits: Mapping[int, list[tuple[int, str, str]]] | None = None,
-    ) -> dict[int, Task]:
+    ) -> dict[int, Moved]:
         """Write endings and do what follows from them; the one way in which any attempt ends."""
         if not endings:
             return {}
         settled = records.work.settle(endings)
         if waits:
-            records.work.block([blocker for number in settled if number in waits for blocker in waits[number]])
-        ended: list[Task] = []
-        freed: list[Task] = []
+            records.work.block(
+                [blocker for number in settled if number in waits for blocker in waits[number]]
+            )
+        errors = {ending["number"]: ending["error"] for ending in endings if ending["error"] is not None}
+        ended: list[Moved] = []
+        freed: list[Moved] = []
         for task in settled.values():
+            data: dict[str, Json] = {"attempt": task.claims}
             if not task.is_open:
                 ended.append(task)
-                data: dict[str, Json] = {"attempt": task.claims}
-                if task.error is not None and task.state is State.FAILED:
-                    data["error"] = task.error.code
+                if task.state is State.FAILED:
+                    data["error"] = from_json(str(errors[task.number]))["code"]
                 records.events.append_task(task.state.value, task, records.now, data)
                 continue
             if task.state is State.READY:
                 tell_ready(records, task.organisation, task.queue)
             else:
                 freed.append(task)
-                if task.state is State.SCHEDULED or task.wake_at is not None:
+                if task.state is State.SCHEDULED or task.wakes:
                     records.news.add("due")
-            records.events.append_task(
-                _still_open_kind(task), task, records.now, {"attempt": task.claims, "state": task.state.value}
-            )
+            data["state"] = task.state.value
+            records.events.append_task(_still_open_kind(task), task, records.now, data)
         after_slots(records, freed)
         after_ends(records, ended)
         return settled
 
 
-def _still_open_kind(task: Task) -> str:
+def _still_open_kind(task: Moved) -> str:
     if task.reason == Reason.RETRY:
         return "retried"
     if task.state is State.SUSPENDED:

@@ -26,10 +26,16 @@ class AccountRecords:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def insert_organisation(self, name: str, title: str, settings: Mapping[str, Any], now: datetime) -> int | None:
+    def insert_organisation(
+        self, name: str, title: str, settings: Mapping[str, Any], now: datetime
+    ) -> int | None:
         """Return the new organisation's number; None when the name is taken."""
         row = self._connection.row(
-            "insert_organisation", name=name, title=title, settings=json_text(dict(settings)), now=to_micros(now)
+            "insert_organisation",
+            name=name,
+            title=title,
+            settings=json_text(dict(settings)),
+            now=to_micros(now),
         )
         return row[0] if row else None
 
@@ -45,7 +51,9 @@ class AccountRecords:
         return [_organisation_of(row) for row in self._connection.rows("list_organisations")]
 
     def update_organisation(self, number: int, title: str, settings: Mapping[str, Any]) -> None:
-        self._connection.run("update_organisation", number=number, title=title, settings=json_text(dict(settings)))
+        self._connection.run(
+            "update_organisation", number=number, title=title, settings=json_text(dict(settings))
+        )
 
     def insert_user(self, user: User) -> int | None:
         """Return the new user's number; None when the login is taken. ``user.number`` is ignored."""
@@ -150,7 +158,11 @@ class AccountRecords:
 def _organisation_of(row: Row) -> Organisation:
     number, name, title, settings, created_at = row
     return Organisation(
-        number=number, name=name, title=title, settings=from_json(settings), created_at=from_micros(created_at)
+        number=number,
+        name=name,
+        title=title,
+        settings=from_json(settings),
+        created_at=from_micros(created_at),
     )
 
 

@@ -2,12 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from taskyard.core.event import Cursor, Event
-from taskyard.core.task import Json, Task
+from taskyard.core.task import Json, Moved, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.values import from_json, json_text
+
+BEGINNING: Final = Cursor()
 
 
 class EventRecords:
@@ -40,7 +43,7 @@ class EventRecords:
             }
         )
 
-    def append_task(self, kind: str, task: Task, at: datetime, data: Json = None) -> None:
+    def append_task(self, kind: str, task: Task | Moved, at: datetime, data: Json = None) -> None:
         """Append ``task.<kind>``."""
         self.append(
             f"task.{kind}",
@@ -93,14 +96,21 @@ class EventRecords:
         if type is not None:
             conditions.append("event_of_type")
             values["type"] = type
-        rows = self._connection.rows("read_feed", *conditions, tx=after.tx, seq=after.seq, limit=limit, **values)
+        rows = self._connection.rows(
+            "read_feed", *conditions, tx=after.tx, seq=after.seq, limit=limit, **values
+        )
         return [_event_of(row) for row in rows]
 
     def of_subject(
-        self, organisation: int, subject: str, after: Cursor = Cursor(), *, limit: int = 1000
+        self, organisation: int, subject: str, after: Cursor = BEGINNING, *, limit: int = 1000
     ) -> list[Event]:
         rows = self._connection.rows(
-            "feed_of_subject", organisation=organisation, subject=subject, tx=after.tx, seq=after.seq, limit=limit
+            "feed_of_subject",
+            organisation=organisation,
+            subject=subject,
+            tx=after.tx,
+            seq=after.seq,
+            limit=limit,
         )
         return [_event_of(row) for row in rows]
 

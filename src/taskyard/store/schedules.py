@@ -75,15 +75,22 @@ class ScheduleRecords:
         return _schedule_of(row) if row else None
 
     def all(self, organisation: int) -> list[Schedule]:
-        return [_schedule_of(row) for row in self._connection.rows("list_schedules", organisation=organisation)]
+        return [
+            _schedule_of(row) for row in self._connection.rows("list_schedules", organisation=organisation)
+        ]
 
     def delete(self, organisation: int, id: str) -> bool:
         return bool(self._connection.run("delete_schedule", organisation=organisation, id=id))
 
     def due(self, now: datetime, limit: int) -> list[Schedule]:
-        return [_schedule_of(row) for row in self._connection.rows("due_schedules", now=to_micros(now), limit=limit)]
+        return [
+            _schedule_of(row)
+            for row in self._connection.rows("due_schedules", now=to_micros(now), limit=limit)
+        ]
 
-    def fire(self, schedule: str, fire_at: datetime, *, task: str | None, outcome: str, now: datetime) -> bool:
+    def fire(
+        self, schedule: str, fire_at: datetime, *, task: str | None, outcome: str, now: datetime
+    ) -> bool:
         """Note what came of an instant; False when the instant was taken."""
         row = self._connection.row(
             "insert_firing",
@@ -99,7 +106,9 @@ class ScheduleRecords:
         """Return the last firings, newest first."""
         return [
             Firing(fire_at=from_micros(at), task=task, outcome=outcome, created_at=from_micros(created_at))
-            for at, task, outcome, created_at in self._connection.rows("list_firings", schedule=schedule, limit=limit)
+            for at, task, outcome, created_at in self._connection.rows(
+                "list_firings", schedule=schedule, limit=limit
+            )
         ]
 
     def forget_firings(self, before: datetime) -> int:

@@ -56,7 +56,10 @@ def parse(*sources: str) -> Texts:
             kinds[kind][name] = body
     fragments = {name: _bare(body) for name, body in kinds["fragment"].items()}
     return Texts(
-        {name: Statement(name, _filled(_bare(body), fragments), _given(body)) for name, body in kinds["name"].items()},
+        {
+            name: Statement(name, _filled(_bare(body), fragments), _given(body))
+            for name, body in kinds["name"].items()
+        },
         {name: _bare(body) for name, body in kinds["condition"].items()},
     )
 
@@ -84,4 +87,10 @@ def _given(body: str) -> tuple[tuple[str, str], ...]:
 def shared() -> Texts:
     """Return every block of ``sql/*.sql``."""
     folder = files("taskyard.store").joinpath("sql")
-    return parse(*(file.read_text() for file in sorted(folder.iterdir(), key=lambda each: each.name) if file.name.endswith(".sql")))
+    return parse(
+        *(
+            file.read_text()
+            for file in sorted(folder.iterdir(), key=lambda each: each.name)
+            if file.name.endswith(".sql")
+        )
+    )

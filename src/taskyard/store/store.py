@@ -52,7 +52,9 @@ class Store:
         """Run a move over many, sharing it with whoever asks for the same at the same time."""
         return self._writer.together(move, items).result()
 
-    def together_soon(self, move: "SetMove[Item, Answer]", items: Sequence[Item]) -> "Future[list[Answer | Exception]]":
+    def together_soon(
+        self, move: "SetMove[Item, Answer]", items: Sequence[Item]
+    ) -> "Future[list[Answer | Exception]]":
         return self._writer.together(move, items)
 
     def read(self, work: Callable[[Records], Answer]) -> Answer:

@@ -174,7 +174,9 @@ class TaskRecords:
         for name in task.labels:
             self._connection.run("delete_label", organisation=task.organisation, name=name, task=task.number)
         self.label(task.organisation, [(task.number, labels)])
-        self._connection.run("relabel_task", number=task.number, labels=json_text(dict(labels) or None), now=to_micros(now))
+        self._connection.run(
+            "relabel_task", number=task.number, labels=json_text(dict(labels) or None), now=to_micros(now)
+        )
 
     def get(self, organisation: int, id: str) -> Task | None:
         return self._one("get_task", organisation=organisation, id=id)
@@ -225,9 +227,13 @@ class TaskRecords:
                 conditions, values = (*conditions, "before_number"), {**values, "before": before}
             if after is not None:
                 conditions, values = (*conditions, "after_number"), {**values, "after": after}
-            statement = ("list_labelled" if filter.labels else "list_tasks") + ("_oldest" if oldest_first else "")
+            statement = ("list_labelled" if filter.labels else "list_tasks") + (
+                "_oldest" if oldest_first else ""
+            )
             skip = offset if len(states) == 1 else 0
-            found += self._all(statement, *conditions, organisation=organisation, limit=most, offset=skip, **values)
+            found += self._all(
+                statement, *conditions, organisation=organisation, limit=most, offset=skip, **values
+            )
         if len(states) == 1:
             return found
         found.sort(key=lambda task: task.number, reverse=not oldest_first)
@@ -250,7 +256,9 @@ class TaskRecords:
             conditions = (*conditions, "finished_before")
             values = {**values, "before_finished": to_micros(before[0]), "before_number": before[1]}
         values["queue"] = queue
-        return self._all("list_finished", *conditions, organisation=organisation, limit=limit, offset=offset, **values)
+        return self._all(
+            "list_finished", *conditions, organisation=organisation, limit=limit, offset=offset, **values
+        )
 
     def count(self, organisation: int, filter: TaskFilter, *, most: int = MOST_COUNTED) -> int:
         """Return how many tasks match, counted up to *most*."""
@@ -309,7 +317,15 @@ class TaskRecords:
         return {row[0] for row in self._connection.rows_for_each("set_progress", rows)}
 
     def set_report(
-        self, number: int, claims: int, holder: str, *, report: Json, rule: str | None, message: str | None, now: datetime
+        self,
+        number: int,
+        claims: int,
+        holder: str,
+        *,
+        report: Json,
+        rule: str | None,
+        message: str | None,
+        now: datetime,
     ) -> bool:
         return bool(
             self._connection.run(
@@ -336,12 +352,19 @@ class TaskRecords:
         return _result_of(row) if row else None
 
     def consume_result(self, organisation: int, id: str, now: datetime) -> bool:
-        return bool(self._connection.run("consume_result", organisation=organisation, id=id, now=to_micros(now)))
+        return bool(
+            self._connection.run("consume_result", organisation=organisation, id=id, now=to_micros(now))
+        )
 
     def add_step(self, number: int, name: str, attempt: int, output: Json, now: datetime) -> bool:
         """Remember a step as done; False when it was done already."""
         row = self._connection.row(
-            "insert_step", task=number, name=name, attempt=attempt, output=json_text(output), now=to_micros(now)
+            "insert_step",
+            task=number,
+            name=name,
+            attempt=attempt,
+            output=json_text(output),
+            now=to_micros(now),
         )
         return row is not None
 
@@ -396,5 +419,3 @@ def _result_of(row: Row) -> Result:
 def _step_of(row: Row) -> Step:
     name, attempt, output, created_at = row
     return Step(name=name, attempt=attempt, output=from_json(output), created_at=from_micros(created_at))
-
-

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from taskyard.core.task import Json, Task
+from taskyard.core.task import Json, Moved, State, Task
 from taskyard.core.times import from_micros, to_micros
-from taskyard.store.engine import Connection, Value
+from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.tasks import task_of
 from taskyard.store.values import from_json, json_text, micros, moment
 
@@ -39,7 +39,9 @@ class WorkRecords:
             )
         )
 
-    def pick(self, organisation: int, queue: str, type: str, *, limit: int, now: datetime) -> list[tuple[int, int]]:
+    def pick(
+        self, organisation: int, queue: str, type: str, *, limit: int, now: datetime
+    ) -> list[tuple[int, int]]:
         """Return (number, weight) of the first ready tasks of a lane, untouched."""
         rows = self._connection.rows(
             "pick_ready", organisation=organisation, queue=queue, type=type, limit=limit, now=to_micros(now)
@@ -63,7 +65,9 @@ class WorkRecords:
 
     def ready_types(self, organisation: int, queue: str) -> list[str]:
         """Return the types that have ready tasks in *queue*, however many tasks there are."""
-        return [row[0] for row in self._connection.rows("ready_lanes", organisation=organisation, queue=queue)]
+        return [
+            row[0] for row in self._connection.rows("ready_lanes", organisation=organisation, queue=queue)
+        ]
 
     def head(self, organisation: int, queue: str, type: str) -> tuple[int, int, int] | None:
         """Return the sort key of a lane's first ready task; the least is the most urgent. None when the lane is empty."""
@@ -80,9 +84,9 @@ class WorkRecords:
             return {}
         return {task.number: task for task in self._all("lock_attempts", numbers=list(numbers))}
 
-    def settle(self, endings: Sequence[Mapping[str, Value]]) -> dict[int, Task]:
-        """End attempts as given; return those that were still the holder's, as they are now, by number."""
-        return {row[0]: task_of(row) for row in self._connection.rows_for_each("settle_attempts", endings)}
+    def settle(self, endings: Sequence[Mapping[str, Value]]) -> dict[int, Moved]:
+        """End attempts as given; return those that were still the holder's, by number."""
+        return {row[0]: _moved_of(row) for row in self._connection.rows_for_each("settle_attempts", endings)}
 
     def extend(self, task: Task, until: datetime, now: datetime) -> Task | None:
         """Move the lease on; None when the attempt is no longer the holder's."""
@@ -96,16 +100,24 @@ class WorkRecords:
         )
         return task_of(row) if row else None
 
-    def end_open(self, endings: Sequence[Mapping[str, Value]]) -> dict[int, Task]:
+    def end_open(self, endings: Sequence[Mapping[str, Value]]) -> dict[int, Moved]:
         """End tasks nobody holds; return those that ended, by number."""
-        return {row[0]: task_of(row) for row in self._connection.rows_for_each("end_open", endings)}
+        return {row[0]: _moved_of(row) for row in self._connection.rows_for_each("end_open", endings)}
 
-    def ask_to_stop(self, numbers: Sequence[int], now: datetime) -> list[Task]:
-        return self._all("ask_to_stop", numbers=list(numbers), now=to_micros(now)) if numbers else []
+    def ask_to_stop(self, numbers: Sequence[int], now: datetime) -> list[Moved]:
+        if not numbers:
+            return []
+        return [
+            _moved_of(row)
+            for row in self._connection.rows("ask_to_stop", numbers=list(numbers), now=to_micros(now))
+        ]
 
     def stops(self, holder: str) -> list[tuple[str, int, int]]:
         """Return (id, number, claims) of what *holder* runs and is asked to stop."""
-        return [(id, number, claims) for id, number, claims in self._connection.rows("stops_of_holder", holder=holder)]
+        return [
+            (id, number, claims)
+            for id, number, claims in self._connection.rows("stops_of_holder", holder=holder)
+        ]
 
     def held(self, holder: str) -> list[Task]:
         return self._all("held_tasks", holder=holder)
@@ -130,9 +142,9 @@ class WorkRecords:
         row = self._connection.row("next_due_at")
         return moment(row[0]) if row else None
 
-    def put_open(self, rows: Sequence[Mapping[str, Value]]) -> list[Task]:
+    def put_open(self, rows: Sequence[Mapping[str, Value]]) -> list[Moved]:
         """Make scheduled or suspended tasks ready, or suspended for another reason."""
-        return [task_of(row) for row in self._connection.rows_for_each("put_open", rows)]
+        return [_moved_of(row) for row in self._connection.rows_for_each("put_open", rows)]
 
     def lock_concurrency_key(self, organisation: int, key: str) -> None:
         self._connection.run("lock_concurrency_key", organisation=organisation, key=key)
@@ -152,7 +164,8 @@ class WorkRecords:
     def block(self, rows: Sequence[tuple[int, str, str]]) -> None:
         """Add blockers, given as (task number, kind, subject)."""
         self._connection.rows_for_each(
-            "insert_blockers", [{"task": task, "kind": kind, "subject": subject} for task, kind, subject in rows]
+            "insert_blockers",
+            [{"task": task, "kind": kind, "subject": subject} for task, kind, subject in rows],
         )
 
     def blocked_by(self, kind: str, subjects: Sequence[str]) -> list[int]:
@@ -169,7 +182,11 @@ class WorkRecords:
             self._connection.run("delete_blockers_of_tasks", numbers=list(numbers))
 
     def still_blocked(self, numbers: Sequence[int]) -> set[int]:
-        return {row[0] for row in self._connection.rows("still_blocked", numbers=list(numbers))} if numbers else set()
+        return (
+            {row[0] for row in self._connection.rows("still_blocked", numbers=list(numbers))}
+            if numbers
+            else set()
+        )
 
     def blockers(self, task: Task, limit: int = 100) -> list[tuple[str, str]]:
         """Return (kind, subject) of what *task* waits for, at most *limit*."""
@@ -190,7 +207,11 @@ class WorkRecords:
     def send(self, organisation: int, name: str, payload: Json, now: datetime) -> bool:
         """Keep what is sent under *name*; False when something was sent before."""
         row = self._connection.row(
-            "insert_signal", organisation=organisation, name=name, payload=json_text(payload), now=to_micros(now)
+            "insert_signal",
+            organisation=organisation,
+            name=name,
+            payload=json_text(payload),
+            now=to_micros(now),
         )
         return row is not None
 
@@ -199,6 +220,26 @@ class WorkRecords:
 
     def _all(self, statement: str, **values: Value) -> list[Task]:
         return [task_of(row) for row in self._connection.rows(statement, **values)]
+
+
+_STATES = {state.value: state for state in State}
+
+
+def _moved_of(row: Row) -> Moved:
+    number, id, organisation, queue, type, state, reason, claims, holder, concurrency_key, wake_at = row
+    return Moved(
+        number,
+        id,
+        organisation,
+        queue,
+        type,
+        _STATES[state],
+        reason,
+        claims,
+        holder,
+        concurrency_key,
+        wake_at is not None,
+    )
 
 
 def _in_claim_order(tasks: list[Task]) -> list[Task]:

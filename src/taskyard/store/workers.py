@@ -26,7 +26,14 @@ class WorkerRecords:
         )
 
     def beat(
-        self, organisation: int, id: str, *, lease_until: datetime, claimed_at: datetime | None, state: str, now: datetime
+        self,
+        organisation: int,
+        id: str,
+        *,
+        lease_until: datetime,
+        claimed_at: datetime | None,
+        state: str,
+        now: datetime,
     ) -> bool:
         """Renew a worker's lease; False when it has run out."""
         row = self._connection.row(
@@ -42,10 +49,15 @@ class WorkerRecords:
 
     def lives(self, organisation: int, id: str, now: datetime) -> bool:
         """Say whether the worker's lease stands, and keep the reaper from it until the transaction ends."""
-        return self._connection.row("live_worker", organisation=organisation, id=id, now=to_micros(now)) is not None
+        return (
+            self._connection.row("live_worker", organisation=organisation, id=id, now=to_micros(now))
+            is not None
+        )
 
     def dead(self, now: datetime, limit: int) -> list[Worker]:
-        return [_worker_of(row) for row in self._connection.rows("dead_workers", now=to_micros(now), limit=limit)]
+        return [
+            _worker_of(row) for row in self._connection.rows("dead_workers", now=to_micros(now), limit=limit)
+        ]
 
     def end(self, id: str, state: str, now: datetime) -> bool:
         return bool(self._connection.run("end_worker", id=id, state=state, now=to_micros(now)))

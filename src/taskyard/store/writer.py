@@ -46,7 +46,9 @@ class Writer:
         failed: Called once, with the error, when the store is broken for good.
     """
 
-    def __init__(self, database: Database, news: News, failed: Callable[[Exception], None] = lambda _: None) -> None:
+    def __init__(
+        self, database: Database, news: News, failed: Callable[[Exception], None] = lambda _: None
+    ) -> None:
         self._database = database
         self._news = news
         self._failed = failed
@@ -63,7 +65,9 @@ class Writer:
         """Run *work* in a transaction; the future has its answer once it is on the disk."""
         return self._put(_Job(work, None, (), Future()))
 
-    def together(self, move: "SetMove[Item, Answer]", items: Sequence[Item]) -> "Future[list[Answer | Exception]]":
+    def together(
+        self, move: "SetMove[Item, Answer]", items: Sequence[Item]
+    ) -> "Future[list[Answer | Exception]]":
         """Run *move* over *items* and whatever else waits for the same move, in one go."""
         return self._put(_Job(None, move, items, Future()))
 
@@ -133,14 +137,18 @@ class Writer:
         if news:
             self._database.announce(news)
 
-    def _ran(self, records: Records, group: list[_Job], *, alone: bool) -> list[tuple[_Job, Any, Exception | None]]:
+    def _ran(
+        self, records: Records, group: list[_Job], *, alone: bool
+    ) -> list[tuple[_Job, Any, Exception | None]]:
         """Run one group; when a shared move fails, run its parts one by one, so that only the culprit fails."""
         mark, news = records.events.mark(), set(records.news)
         try:
             if alone and len(group) == 1:
                 return [(group[0], _answered(records, group), None)]
             with records.connection.savepoint():
-                return list(zip(group, _split(group, _answered(records, group)), [None] * len(group), strict=True))
+                return list(
+                    zip(group, _split(group, _answered(records, group)), [None] * len(group), strict=True)
+                )
         except Unavailable:
             raise
         except Exception as error:

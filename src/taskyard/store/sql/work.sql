@@ -1,3 +1,7 @@
+-- fragment: moved
+tasks.number, tasks.id, tasks.organisation, tasks.queue, tasks.type, tasks.state, tasks.reason, tasks.claims, tasks.holder,
+tasks.concurrency_key, tasks.wake_at
+
 -- name: claim_ready
 -- One lane, in its order. MATERIALIZED, because PostgreSQL may otherwise claim more than the limit.
 WITH picked AS MATERIALIZED (
@@ -64,7 +68,7 @@ SET    state = given.state, reason = given.reason, run_at = COALESCE(given.run_a
        holder = NULL, lease_until = NULL, updated_at = given.now
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
-RETURNING {task};
+RETURNING {moved};
 
 -- name: extend_lease
 -- A person's lease; a worker's is its own row.
@@ -80,12 +84,12 @@ SET    state = given.state, reason = given.reason, error = given.error, wake_at 
        cancel_requested_at = CASE given.state WHEN 'canceled' THEN COALESCE(tasks.cancel_requested_at, given.now) END
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.state IN ('scheduled', 'ready', 'suspended')
-RETURNING {task};
+RETURNING {moved};
 
 -- name: ask_to_stop
 UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, :now), updated_at = :now
 WHERE  number {any:numbers} AND state = 'running'
-RETURNING {task};
+RETURNING {moved};
 
 -- name: stops_of_holder
 SELECT id, number, claims FROM tasks WHERE holder = :holder AND state = 'running' AND cancel_requested_at IS NOT NULL;
@@ -128,7 +132,7 @@ SELECT min(at) FROM (
 UPDATE tasks SET state = given.state, reason = given.reason, run_at = given.run_at, wake_at = NULL, updated_at = given.now
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.state IN ('scheduled', 'suspended')
-RETURNING {task};
+RETURNING {moved};
 
 -- name: lock_concurrency_key
 -- Two that count the same key's slots at once would both find one free: the row makes them queue.

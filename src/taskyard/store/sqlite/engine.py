@@ -40,7 +40,9 @@ FRAGMENTS: Final[Mapping[str, str]] = {
 @cache
 def _text(name: str, conditions: tuple[str, ...] = ()) -> str:
     statement = shared().statements[name]
-    text = statement.text.replace("{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions))
+    text = statement.text.replace(
+        "{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions)
+    )
     # One row at a time, bound directly: UPDATE … FROM a subquery would first copy its rows into a table of their own.
     text = re.sub(r"FROM\s+\{(?:locked_)?given\}", "", text)
     for position, (column, _) in enumerate(statement.given, start=1):
@@ -70,22 +72,33 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except apsw.ConstraintError as error:
-        if error.extendedresult in (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY):
+        if getattr(error, "extendedresult", None) in (
+            apsw.SQLITE_CONSTRAINT_UNIQUE,
+            apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
+        ):
             raise Duplicate(str(error)) from error
         raise
     except apsw.FullError as error:
-        raise Unavailable("the disk that holds the database is full; free some space, nothing was lost") from error
+        raise Unavailable(
+            "the disk that holds the database is full; free some space, nothing was lost"
+        ) from error
     except apsw.BusyError as error:
         raise Unavailable("another process has held the database for a minute; try again") from error
     except (apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise Unavailable(f"the database file cannot be written: {error}; check its owner and its file system") from error
+        raise Unavailable(
+            f"the database file cannot be written: {error}; check its owner and its file system"
+        ) from error
     except apsw.CantOpenError as error:
-        raise Unavailable(f"the database file cannot be opened: {error}; check the path and its permissions") from error
+        raise Unavailable(
+            f"the database file cannot be opened: {error}; check the path and its permissions"
+        ) from error
     except apsw.NotADBError as error:
         raise Unavailable("the file is not a Taskyard database; name another with --database") from error
     except (apsw.IOError, apsw.CorruptError) as error:
         # After an fsync has failed the kernel may call the lost pages clean, so a second try would lie: stop.
-        raise Broken(f"the disk failed under the database ({error}); stop, check the disk, start again") from error
+        raise Broken(
+            f"the disk failed under the database ({error}); stop, check the disk, start again"
+        ) from error
 
 
 class SqliteConnection:
@@ -181,10 +194,17 @@ class SqliteDatabase:
     def connect(self, *, writes: bool) -> SqliteConnection:
         with _translated():
             if not self.path.parent.is_dir():
-                raise Unavailable(f"there is no folder {self.path.parent} to keep the database in; make it first")
+                raise Unavailable(
+                    f"there is no folder {self.path.parent} to keep the database in; make it first"
+                )
             raw = apsw.Connection(str(self.path), vfs=self._vfs, statementcachesize=300)
             raw.set_busy_timeout(BUSY_TIMEOUT_MS)
-            for pragma in ("synchronous = FULL", "foreign_keys = ON", f"cache_size = -{CACHE_KIB}", "temp_store = MEMORY"):
+            for pragma in (
+                "synchronous = FULL",
+                "foreign_keys = ON",
+                f"cache_size = -{CACHE_KIB}",
+                "temp_store = MEMORY",
+            ):
                 raw.execute(f"PRAGMA {pragma}")
             if writes:
                 raw.execute("PRAGMA journal_mode = WAL")
@@ -202,7 +222,9 @@ class SqliteDatabase:
 
     def _start_checkpointer(self) -> None:
         if self._checkpointer is None:
-            self._checkpointer = threading.Thread(target=self._checkpoint_when_swollen, name="checkpoint", daemon=True)
+            self._checkpointer = threading.Thread(
+                target=self._checkpoint_when_swollen, name="checkpoint", daemon=True
+            )
             self._checkpointer.start()
 
     def _checkpoint_when_swollen(self) -> None:

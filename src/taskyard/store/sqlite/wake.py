@@ -57,8 +57,6 @@ class Datagrams:
             try:
                 while not self._closed:
                     message = receiver.recv(MAX_DATAGRAM_BYTES)
-                    if self._closed:
-                        return
                     yield frozenset(message.decode().split("\n")) if message != b"*" else ANYTHING
             finally:
                 mine.unlink(missing_ok=True)
