@@ -10,6 +10,8 @@
     ├── WrongState         the move cannot be made from the task's state
     ├── LeaseLost          the attempt is no longer the holder's
     ├── LimitReached       too much at once; come back later
+    ├── TaskFailed         the task whose output was asked for did not succeed
+    ├── StillOpen          the task did not end in the time given
     └── Unavailable        the store cannot answer now; nothing was acknowledged
         └── Broken         the store failed in a way that only a restart may heal
 
@@ -19,6 +21,7 @@ Services raise these, faces translate each once, nobody in between catches them.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 
 class TaskyardError(Exception):
@@ -106,6 +109,26 @@ class LimitReached(TaskyardError):
     def __init__(self, detail: str, retry_after: timedelta) -> None:
         super().__init__(detail)
         self.retry_after = retry_after
+
+
+class TaskFailed(TaskyardError):
+    """``task`` is the task as it ended."""
+
+    code = "task_failed"
+
+    def __init__(self, task_id: str, state: str, message: str | None, task: Any) -> None:
+        super().__init__(f"task {task_id} {state}" + (f": {message}" if message else ""))
+        self.task = task
+
+
+class StillOpen(TaskyardError):
+    """``task`` is the task as it was when the time was up."""
+
+    code = "still_open"
+
+    def __init__(self, task_id: str, state: str, task: Any) -> None:
+        super().__init__(f"task {task_id} is still {state}")
+        self.task = task
 
 
 class Unavailable(TaskyardError):

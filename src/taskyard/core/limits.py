@@ -25,6 +25,20 @@ MAX_BLOCKERS: Final = 10_000
 MAX_LOG_BYTES: Final = 64 * 1024
 MAX_MESSAGE_LENGTH: Final = 2000
 
+#: What of a new task is text that is looked up or kept as it is.
+_TEXTS: Final = (
+    "target",
+    "key",
+    "concurrency_key",
+    "parent",
+    "schedule",
+    "rule",
+    "retry_of",
+    "origin",
+    "trace",
+    "id",
+)
+
 #: Names are words for URLs, shells and SQL alike.
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*")
 
@@ -87,8 +101,9 @@ def check_labels(labels: Mapping[str, str], pointer: str) -> list[Fault]:
             Fault(pointer, "too_many", f"{len(labels)} labels are given; at most {MAX_LABELS} are accepted")
         )
     for name, value in labels.items():
-        faults += check_name(name, f"{pointer}/{name}", "label name")
-        faults += check_text(value, f"{pointer}/{name}", most=MAX_LABEL_VALUE_LENGTH)
+        place = f"{pointer}/{_token(name)}"
+        faults += check_name(name, place, "label name")
+        faults += check_text(value, place, most=MAX_LABEL_VALUE_LENGTH)
     return faults
 
 
@@ -105,18 +120,18 @@ def check_new_task(new: NewTask, pointer: str = "") -> None:
     faults += check_range(new.weight, f"{pointer}/weight", 0, MAX_CONCURRENCY)
     if new.labels:
         faults += check_labels(new.labels, f"{pointer}/labels")
-    for member, most in (
-        ("target", MAX_KEY_LENGTH),
-        ("key", MAX_KEY_LENGTH),
-        ("concurrency_key", MAX_KEY_LENGTH),
-    ):
+    for member in _TEXTS:
         text = getattr(new, member)
         if text is not None:
-            faults += check_text(text, f"{pointer}/{member}", most=most)
+            faults += check_text(text, f"{pointer}/{member}", most=MAX_KEY_LENGTH)
             if not text:
                 faults.append(
                     Fault(f"{pointer}/{member}", "empty", f"{member} is empty; leave it out instead")
                 )
+    for member in ("run_at", "start_by"):
+        at = getattr(new, member)
+        if at is not None and at.tzinfo is None:
+            faults.append(Fault(f"{pointer}/{member}", "no_zone", f"{member} says no zone; give one, or Z for UTC"))
     if new.concurrency_key is not None:
         faults += check_range(new.concurrency_limit, f"{pointer}/concurrency_limit", 1, MAX_CONCURRENCY)
     if new.max_failures is not None:
@@ -133,8 +148,15 @@ def check_new_task(new: NewTask, pointer: str = "") -> None:
         faults.append(
             Fault(f"{pointer}/blocked_by", "too_many", f"at most {MAX_BLOCKERS:,} tasks can be waited for")
         )
+    for index, id in enumerate(new.blocked_by):
+        faults += check_text(id, f"{pointer}/blocked_by/{index}", most=MAX_KEY_LENGTH)
     if faults:
         raise Invalid(faults[0].detail, faults=faults)
+
+
+def _token(member: object) -> str:
+    """Return a member's name as it stands in a JSON pointer (RFC 6901, section 3)."""
+    return str(member).replace("~", "~0").replace("/", "~1")
 
 
 def _shown(value: object) -> str:

@@ -84,7 +84,10 @@ class Schedule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Firing:
-    """One instant of a schedule and what came of it: ``submitted``, ``overlapped`` or ``missed``."""
+    """
+    One instant of a schedule and what came of it: ``submitted``, ``overlapped``, ``missed``, ``refused`` (the task could not
+    be submitted) or ``paused`` (too many runs in a row had failed).
+    """
 
     fire_at: datetime
     task: str | None

@@ -68,6 +68,7 @@ class Reason(StrEnum):
     TIMED_OUT = "timed_out"
     LOST = "lost"
     POISONED = "poisoned"
+    KILLED = "killed"  # the process that ran it died, while its worker lives
     EXPIRED = "expired"
     REPLACED = "replaced"
 
@@ -138,6 +139,7 @@ class Task:
     One piece of work, as it is now.
 
     ``claims`` is the fence and ``failures`` the retry budget spent. ``wake_at`` bounds how long a suspended task waits.
+    ``settled_by`` is who held the attempt that ended the task; None while it is open, and when nobody had it.
     """
 
     number: int
@@ -183,6 +185,7 @@ class Task:
     origin: str
     trace: str | None
     cancel_requested_at: datetime | None
+    settled_by: str | None = None
 
     @property
     def is_open(self) -> bool:

@@ -113,6 +113,11 @@ class AccountRecords:
         row = self._connection.row("get_key_by_digest", digest=digest)
         return _key_of(row) if row else None
 
+    def key_with_digest(self, id: str) -> tuple[Key, str] | None:
+        """Return the key of any organisation, and the digest of its secret."""
+        row = self._connection.row("get_key_with_digest", id=id)
+        return (_key_of(row[:-1]), row[-1]) if row else None
+
     def key(self, organisation: int, id: str) -> Key | None:
         row = self._connection.row("get_key", organisation=organisation, id=id)
         return _key_of(row) if row else None
@@ -151,8 +156,8 @@ class AccountRecords:
         )
         return row is not None
 
-    def forget_replies(self, before: datetime) -> int:
-        return self._connection.run("delete_replies", before=to_micros(before))
+    def forget_replies(self, before: datetime, limit: int) -> int:
+        return self._connection.run("delete_replies", before=to_micros(before), limit=limit)
 
 
 def _organisation_of(row: Row) -> Organisation:

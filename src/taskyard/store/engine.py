@@ -5,6 +5,8 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Any, Protocol
 
+from taskyard.core.errors import Unavailable
+
 #: A value a statement may be given. Lists go where the text says ``{any:name}``.
 Value = str | int | float | bytes | None | Sequence[str] | Sequence[int]
 Row = tuple[Any, ...]
@@ -12,6 +14,10 @@ Row = tuple[Any, ...]
 
 class Duplicate(Exception):
     """A unique constraint refused a row; services look up what was there first and say so."""
+
+
+class Collided(Unavailable):
+    """The transaction and another were in one another's way, and the database undid this one: it may simply run again."""
 
 
 class Connection(Protocol):
@@ -35,6 +41,10 @@ class Connection(Protocol):
 
     def now(self) -> datetime:
         """Return the database's clock, to the microsecond: the one clock that leases are judged by."""
+        ...
+
+    def announce(self, topics: frozenset[str]) -> None:
+        """Tell other processes on this database, once this transaction has committed, what there is news of. A hint: may be lost."""
         ...
 
     def savepoint(self) -> AbstractContextManager[None]:
@@ -76,10 +86,6 @@ class Database(Protocol):
         Raises:
             Unavailable: the schema is newer than this program, or the database cannot be reached.
         """
-        ...
-
-    def announce(self, topics: frozenset[str]) -> None:
-        """Tell other processes on this database, after a commit, what there is news of. A hint: may be lost."""
         ...
 
     def listen(self) -> Iterator[frozenset[str]]:

@@ -117,7 +117,7 @@ class EventRecords:
     def end(self) -> Cursor:
         """Return the cursor of the newest event: everything later is greater."""
         row = self._connection.row("feed_end")
-        return Cursor(*row) if row else Cursor()
+        return max(Cursor(*row) if row else Cursor(), self.horizon())
 
     def begin(self) -> Cursor:
         """Return the cursor of the oldest event that is kept."""
@@ -125,8 +125,18 @@ class EventRecords:
         return Cursor(*row) if row else Cursor()
 
     def delete_before(self, before: datetime, limit: int) -> int:
+        """Remove old events, at most *limit*; readers who had not come so far are told so from now on."""
         rows = self._connection.rows("old_events", before=to_micros(before), limit=limit)
-        return self._connection.run("delete_events", seqs=[row[0] for row in rows]) if rows else 0
+        if not rows:
+            return 0
+        last = max(Cursor(tx, seq) for tx, seq in rows)
+        self._connection.run("raise_horizon", tx=last.tx, seq=last.seq)
+        return self._connection.run("delete_events", seqs=[seq for _, seq in rows])
+
+    def horizon(self) -> Cursor:
+        """Return how far events have been removed: who read less than this far has missed some."""
+        row = self._connection.row("feed_horizon")
+        return Cursor(*row) if row else Cursor()
 
 
 def _event_of(row: Row) -> Event:

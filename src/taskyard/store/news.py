@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 #: A topic that wakes everybody: some news may have been missed.
@@ -38,4 +39,5 @@ class News:
         everybody = ANYTHING in topics
         for prefix, callback in ears:
             if everybody or any(topic.startswith(prefix) for topic in topics):
-                callback()
+                with suppress(Exception):  # a listener that is going away must not stop the one who tells
+                    callback()

@@ -5,8 +5,11 @@ from datetime import datetime
 from taskyard.store.accounts import AccountRecords
 from taskyard.store.engine import Connection
 from taskyard.store.events import EventRecords
+from taskyard.store.inbox import InboxRecords
 from taskyard.store.queues import QueueRecords
+from taskyard.store.rules import RuleRecords
 from taskyard.store.schedules import ScheduleRecords
+from taskyard.store.sites import SiteRecords
 from taskyard.store.tasks import TaskRecords
 from taskyard.store.work import WorkRecords
 from taskyard.store.workers import WorkerRecords
@@ -29,6 +32,9 @@ class Records:
         self.workers = WorkerRecords(connection)
         self.schedules = ScheduleRecords(connection)
         self.accounts = AccountRecords(connection)
+        self.inbox = InboxRecords(connection)
+        self.sites = SiteRecords(connection)
+        self.rules = RuleRecords(connection)
         self.news: set[str] = set()
         self._now: datetime | None = None
 

@@ -6,9 +6,10 @@ from datetime import datetime
 from typing import Any
 
 from taskyard.core.schedule import CatchUp, Firing, Overlap, Schedule, Timing
-from taskyard.core.task import NewTask, OnConflict
+from taskyard.core.task import NewTask, OnConflict, State, Task
 from taskyard.core.times import from_micros, span, span_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
+from taskyard.store.tasks import task_of
 from taskyard.store.values import from_json, json_text, micros, moment
 
 _TIMES = ("run_at", "start_by")
@@ -70,6 +71,11 @@ class ScheduleRecords:
         row = self._connection.row("get_schedule", organisation=organisation, id=id)
         return _schedule_of(row) if row else None
 
+    def lock(self, organisation: int, id: str) -> Schedule | None:
+        """Read a schedule and keep anyone else from firing or changing it until the transaction ends."""
+        row = self._connection.row("lock_schedule", organisation=organisation, id=id)
+        return _schedule_of(row) if row else None
+
     def get_by_name(self, organisation: int, name: str) -> Schedule | None:
         row = self._connection.row("get_schedule_by_name", organisation=organisation, name=name)
         return _schedule_of(row) if row else None
@@ -102,6 +108,21 @@ class ScheduleRecords:
         )
         return row is not None
 
+    def note(self, schedule: str, fire_at: datetime, *, task: str | None, outcome: str) -> None:
+        """Write what came of an instant that was taken by :meth:`fire`."""
+        self._connection.run(
+            "update_firing", schedule=schedule, fire_at=to_micros(fire_at), task=task, outcome=outcome
+        )
+
+    def newest_task(self, schedule: str) -> Task | None:
+        row = self._connection.row("newest_of_schedule", schedule=schedule)
+        return task_of(row) if row else None
+
+    def last_runs(self, schedule: str, limit: int) -> list[tuple[str, State | None]]:
+        """Return (outcome, state of the task) of the last instants that were submitted or paused at, newest first."""
+        rows = self._connection.rows("last_runs", schedule=schedule, limit=limit)
+        return [(outcome, None if state is None else State(state)) for outcome, state in rows]
+
     def firings(self, schedule: str, limit: int = 100) -> list[Firing]:
         """Return the last firings, newest first."""
         return [
@@ -111,8 +132,8 @@ class ScheduleRecords:
             )
         ]
 
-    def forget_firings(self, before: datetime) -> int:
-        return self._connection.run("delete_firings", before=to_micros(before))
+    def forget_firings(self, before: datetime, limit: int) -> int:
+        return self._connection.run("delete_firings", before=to_micros(before), limit=limit)
 
 
 def _columns(schedule: Schedule) -> Mapping[str, Value]:

@@ -13,6 +13,8 @@ from taskyard.store.values import from_json, json_text, moment, period
 
 #: How far numbers and times of creation may disagree: transactions that overlap take numbers in one order and commit in another.
 SKEW: Final = timedelta(seconds=60)
+#: The conditions by further labels that the statements have.
+MAX_FILTER_LABELS: Final = 5
 #: Counting stops here; lists say "10,000+".
 MOST_COUNTED: Final = 10_000
 
@@ -38,7 +40,7 @@ ANY_TIME: Final = Between()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Which tasks a list shows; everything given must hold. ``labels`` may name at most five."""
+    """Which tasks a list shows; everything given must hold. ``labels`` may name at most :data:`MAX_FILTER_LABELS`."""
 
     states: tuple[State, ...] = ()
     type: str | None = None
@@ -127,6 +129,7 @@ def task_of(row: Row) -> Task:
         origin=row[40],
         trace=row[41],
         cancel_requested_at=moment(row[42]),
+        settled_by=row[43],
     )
 
 
@@ -193,6 +196,9 @@ class TaskRecords:
     def lock(self, organisation: int, ids: Sequence[str]) -> list[Task]:
         """Read tasks and keep anyone else from moving them until the transaction ends; in the order of their numbers."""
         return self._all("lock_tasks", organisation=organisation, ids=list(ids)) if ids else []
+
+    def lock_open_children(self, organisation: int, parents: Sequence[str]) -> list[Task]:
+        return self._all("lock_open_children", organisation=organisation, parents=list(parents)) if parents else []
 
     def lock_numbers(self, numbers: Sequence[int]) -> list[Task]:
         return self._all("lock_tasks_by_number", numbers=list(numbers)) if numbers else []
@@ -312,9 +318,12 @@ class TaskRecords:
                 values["before"] = last[0]
         return tuple(conditions), values
 
-    def set_progress(self, rows: Sequence[Mapping[str, Value]]) -> set[int]:
-        """Write progress of running attempts; return the numbers of those that still were the holder's."""
-        return {row[0] for row in self._connection.rows_for_each("set_progress", rows)}
+    def set_progress(self, rows: Sequence[Mapping[str, Value]]) -> set[tuple[int, int, str, int]]:
+        """Write progress of running attempts; return (number, claims, holder, organisation) of those that still stood."""
+        return {
+            (number, claims, holder, organisation)
+            for number, claims, holder, organisation in self._connection.rows_for_each("set_progress", rows)
+        }
 
     def set_report(
         self,
@@ -322,6 +331,7 @@ class TaskRecords:
         claims: int,
         holder: str,
         *,
+        organisation: int,
         report: Json,
         rule: str | None,
         message: str | None,
@@ -330,6 +340,7 @@ class TaskRecords:
         return bool(
             self._connection.run(
                 "set_report",
+                organisation=organisation,
                 number=number,
                 claims=claims,
                 holder=holder,

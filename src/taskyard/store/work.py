@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from taskyard.core.limits import MAX_CONCURRENCY
 from taskyard.core.task import Json, Moved, State, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
@@ -21,11 +22,12 @@ class WorkRecords:
         type: str,
         *,
         holder: str,
+        at_least: int,
         limit: int,
         lease_until: datetime | None,
         now: datetime,
     ) -> list[Task]:
-        """Give the first *limit* ready tasks of a lane to *holder*; most urgent first."""
+        """Give the first *limit* ready tasks of a lane, of priority *at_least*, to *holder*; most urgent first."""
         return _in_claim_order(
             self._all(
                 "claim_ready",
@@ -33,6 +35,7 @@ class WorkRecords:
                 queue=queue,
                 type=type,
                 holder=holder,
+                at_least=at_least,
                 limit=limit,
                 lease_until=micros(lease_until),
                 now=to_micros(now),
@@ -40,11 +43,26 @@ class WorkRecords:
         )
 
     def pick(
-        self, organisation: int, queue: str, type: str, *, limit: int, now: datetime
+        self,
+        organisation: int,
+        queue: str,
+        type: str,
+        *,
+        at_least: int,
+        heaviest: int | None,
+        limit: int,
+        now: datetime,
     ) -> list[tuple[int, int]]:
-        """Return (number, weight) of the first ready tasks of a lane, untouched."""
+        """Return (number, weight) of the first ready tasks of a lane, of priority *at_least*, untouched."""
         rows = self._connection.rows(
-            "pick_ready", organisation=organisation, queue=queue, type=type, limit=limit, now=to_micros(now)
+            "pick_ready",
+            organisation=organisation,
+            queue=queue,
+            type=type,
+            at_least=at_least,
+            heaviest=MAX_CONCURRENCY if heaviest is None else heaviest,
+            limit=limit,
+            now=to_micros(now),
         )
         return [(number, weight) for number, weight in rows]
 
@@ -69,10 +87,45 @@ class WorkRecords:
             row[0] for row in self._connection.rows("ready_lanes", organisation=organisation, queue=queue)
         ]
 
-    def head(self, organisation: int, queue: str, type: str) -> tuple[int, int, int] | None:
+    def heads(self, organisation: int, queue: str, types: Sequence[str], now: datetime) -> dict[str, int]:
+        """Return the priority of the most urgent ready task of each of *types*, of those that have any."""
+        ready = set(self.ready_types(organisation, queue))
+        heads = {type: self.head(organisation, queue, type, now) for type in types if type in ready}
+        return {type: -head[0] for type, head in heads.items() if head is not None}
+
+    def head(self, organisation: int, queue: str, type: str, now: datetime) -> tuple[int, int, int] | None:
         """Return the sort key of a lane's first ready task; the least is the most urgent. None when the lane is empty."""
-        row = self._connection.row("lane_heads", organisation=organisation, queue=queue, type=type)
+        row = self._connection.row(
+            "lane_heads", organisation=organisation, queue=queue, type=type, now=to_micros(now)
+        )
         return (-row[0], row[1], row[2]) if row else None
+
+    def ahead(self, task: Task, type: str, most: int) -> tuple[int, int]:
+        """
+        Return how many ready tasks of *type* in the queue of *task* go before it, each counted up to *most*: those more
+        urgent, and those as urgent that have been ready for longer.
+        """
+        row = self._connection.row(
+            "ahead_in_lane",
+            organisation=task.organisation,
+            queue=task.queue,
+            type=type,
+            priority=task.priority,
+            run_at=to_micros(task.run_at),
+            number=task.number,
+            most=most,
+        )
+        return (row[0], row[1]) if row else (0, 0)
+
+    def running_ids(self, organisation: int, queue: str, limit: int) -> list[str]:
+        """Return the first running tasks of a queue; a look that locks nothing."""
+        rows = self._connection.rows("running_ids", organisation=organisation, queue=queue, limit=limit)
+        return [row[0] for row in rows]
+
+    def held_ids(self, organisation: int, holder: str, limit: int) -> list[str]:
+        """Return the first tasks *holder* has; a look that locks nothing."""
+        rows = self._connection.rows("held_ids", organisation=organisation, holder=holder, limit=limit)
+        return [row[0] for row in rows]
 
     def running_weight(self, organisation: int, queue: str) -> int:
         row = self._connection.row("running_weight", organisation=organisation, queue=queue)
@@ -92,6 +145,7 @@ class WorkRecords:
         """Move the lease on; None when the attempt is no longer the holder's."""
         row = self._connection.row(
             "extend_lease",
+            organisation=task.organisation,
             number=task.number,
             claims=task.claims,
             holder=task.holder,
@@ -122,9 +176,12 @@ class WorkRecords:
     def held(self, holder: str) -> list[Task]:
         return self._all("held_tasks", holder=holder)
 
-    def holds(self, number: int, claims: int, holder: str) -> bool:
+    def holds(self, organisation: int, number: int, claims: int, holder: str) -> bool:
         """Say whether this very attempt is still the holder's, and keep it so until the transaction ends."""
-        return self._connection.row("holds_attempt", number=number, claims=claims, holder=holder) is not None
+        row = self._connection.row(
+            "holds_attempt", organisation=organisation, number=number, claims=claims, holder=holder
+        )
+        return row is not None
 
     def overdue(self, now: datetime, limit: int) -> list[Task]:
         return self._all("overdue_leases", now=to_micros(now), limit=limit)
@@ -215,8 +272,12 @@ class WorkRecords:
         )
         return row is not None
 
-    def forget_signals(self, before: datetime) -> int:
-        return self._connection.run("delete_signals", before=to_micros(before))
+    def forget_signals(self, before: datetime, limit: int) -> int:
+        return self._connection.run("delete_signals", before=to_micros(before), limit=limit)
+
+    def forget_concurrency_keys(self, limit: int) -> int:
+        """Remove the rows of keys that no task is ready or running under."""
+        return self._connection.run("delete_idle_keys", limit=limit)
 
     def _all(self, statement: str, **values: Value) -> list[Task]:
         return [task_of(row) for row in self._connection.rows(statement, **values)]

@@ -62,6 +62,10 @@ class WorkerRecords:
     def end(self, id: str, state: str, now: datetime) -> bool:
         return bool(self._connection.run("end_worker", id=id, state=state, now=to_micros(now)))
 
+    def get(self, organisation: int, id: str) -> Worker | None:
+        row = self._connection.row("get_worker", organisation=organisation, id=id)
+        return _worker_of(row) if row else None
+
     def live(self, organisation: int, now: datetime) -> list[Worker]:
         rows = self._connection.rows("live_workers", organisation=organisation, now=to_micros(now))
         return [_worker_of(row) for row in rows]

@@ -9,11 +9,12 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from taskyard.core.errors import Broken, Unavailable
-from taskyard.store.engine import Connection, Database
+from taskyard.store.engine import Collided, Connection, Database
 from taskyard.store.news import News
 from taskyard.store.records import Records
 
@@ -24,6 +25,8 @@ SetMove = Callable[[Records, Sequence[Item]], list[Answer | Exception]]
 
 #: How much shares one commit at most, so that one slow batch delays nobody for long.
 MOST_ITEMS: Final = 500
+#: How often a job that collides with other processes runs on its own before it is refused.
+MOST_TRIES: Final = 5
 
 
 @dataclass(slots=True)
@@ -34,6 +37,7 @@ class _Job:
     move: Any
     items: Sequence[Any]
     future: Future[Any]
+    tries: int = 1
 
 
 class Writer:
@@ -97,8 +101,9 @@ class Writer:
                 if job is None:
                     open_ = False
                     break
-                batch.append(job)
-                size += len(job.items) or 1
+                if job.future.set_running_or_notify_cancel():  # from here on nobody can cancel it: it is going to be answered
+                    batch.append(job)
+                    size += len(job.items) or 1
                 if size >= MOST_ITEMS:
                     break
                 try:
@@ -114,19 +119,14 @@ class Writer:
             for job in batch:
                 job.future.set_exception(self._broken)
             return
-        groups = _grouped(batch)
-        answers: list[tuple[_Job, Any, Exception | None]] = []
         try:
-            records = self._connected()
-            records.begin()
-            with records.connection.transaction():
-                for group in groups:
-                    answers += self._ran(records, group, alone=len(groups) == 1)
-                records.end()
+            answers, news = self._transacted(batch)
+        except Collided as error:
+            self._again(batch, error)
+            return
         except Exception as error:
             self._undone(batch, error)
             return
-        news = frozenset(records.news)
         if news:
             self._news.tell(news)
         for job, answer, refusal in answers:
@@ -134,8 +134,36 @@ class Writer:
                 job.future.set_result(answer)
             else:
                 job.future.set_exception(refusal)
-        if news:
-            self._database.announce(news)
+
+    def _transacted(self, batch: list[_Job]) -> tuple[list[tuple[_Job, Any, Exception | None]], frozenset[str]]:
+        """Run a batch in one transaction; return the answers, which count now, and what there is news of."""
+        groups = _grouped(batch)
+        answers: list[tuple[_Job, Any, Exception | None]] = []
+        records = self._connected()
+        records.begin()
+        with records.connection.transaction():
+            for group in groups:
+                answers += self._ran(records, group, alone=len(groups) == 1)
+            records.end()
+            news = frozenset(records.news)
+            if news:
+                records.connection.announce(news)
+        return answers, news
+
+    def _again(self, batch: list[_Job], collided: Collided) -> None:
+        """
+        Run what collided with another process again, each job in a transaction of its own: alone, a job takes its locks in
+        order, and only one that collides once more is refused.
+        """
+        if len(batch) > 1:
+            for job in batch:
+                self._commit([job])
+            return
+        if batch[0].tries >= MOST_TRIES:
+            self._undone(batch, collided)
+            return
+        batch[0].tries += 1
+        self._commit(batch)
 
     def _ran(
         self, records: Records, group: list[_Job], *, alone: bool
@@ -166,8 +194,7 @@ class Writer:
             return
         if isinstance(error, Broken):
             self._broken = error
-        if isinstance(error, Unavailable):
-            self._disconnect()
+        self._disconnect()  # whatever state the connection is in, the next batch begins with a fresh one
         for job in batch:
             job.future.set_exception(error)
         if self._broken is not None:
@@ -182,7 +209,8 @@ class Writer:
     def _disconnect(self) -> None:
         connection, self._connection, self._records = self._connection, None, None
         if connection is not None:
-            connection.close()
+            with suppress(Exception):  # it may be broken already
+                connection.close()
 
 
 class _Refused(Exception):

@@ -44,6 +44,10 @@ VALUES (:id, :organisation, :owner, :name, :digest, :permissions, :settings, :no
 -- name: get_key_by_digest
 SELECT {key} FROM keys WHERE digest = :digest;
 
+-- name: get_key_with_digest
+-- Of any organisation: this is how we learn which one asks.
+SELECT {key}, keys.digest FROM keys WHERE id = :id;
+
 -- name: get_key
 SELECT {key} FROM keys WHERE organisation = :organisation AND id = :id;
 
@@ -63,4 +67,6 @@ VALUES (:organisation, :key, :fingerprint, :status, :body, :headers, :now)
 ON CONFLICT (organisation, key) DO NOTHING RETURNING key;
 
 -- name: delete_replies
-DELETE FROM replies WHERE created_at < :before;
+DELETE FROM replies WHERE (organisation, key) IN (
+    SELECT organisation, key FROM replies WHERE created_at < :before ORDER BY created_at LIMIT :limit
+);

@@ -19,6 +19,9 @@ SET    kind = :kind, spec = :spec, timezone = :timezone, template = :template, c
 WHERE  id = :id AND organisation = :organisation;
 
 -- name: get_schedule
+SELECT {schedule} FROM schedules WHERE organisation = :organisation AND id = :id;
+
+-- name: lock_schedule
 SELECT {schedule} FROM schedules WHERE organisation = :organisation AND id = :id {for_update};
 
 -- name: get_schedule_by_name
@@ -39,8 +42,23 @@ ORDER BY next_at LIMIT :limit {skip_locked};
 INSERT INTO firings (schedule, fire_at, task, outcome, created_at) VALUES (:schedule, :fire_at, :task, :outcome, :now)
 ON CONFLICT (schedule, fire_at) DO NOTHING RETURNING fire_at;
 
+-- name: update_firing
+UPDATE firings SET task = :task, outcome = :outcome WHERE schedule = :schedule AND fire_at = :fire_at;
+
+-- name: newest_of_schedule
+-- Whatever submitted it: an instant, or a person who triggered it.
+SELECT {task} FROM tasks WHERE schedule = :schedule ORDER BY number DESC LIMIT 1;
+
+-- name: last_runs
+-- How the last runs went, newest first; NULL for a task that is gone. What a schedule did to itself stands between them.
+SELECT firings.outcome, tasks.state FROM firings LEFT JOIN tasks ON tasks.id = firings.task
+WHERE  firings.schedule = :schedule AND firings.outcome IN ('submitted', 'paused')
+ORDER BY firings.fire_at DESC LIMIT :limit;
+
 -- name: list_firings
 SELECT fire_at, task, outcome, created_at FROM firings WHERE schedule = :schedule ORDER BY fire_at DESC LIMIT :limit;
 
 -- name: delete_firings
-DELETE FROM firings WHERE created_at < :before;
+DELETE FROM firings WHERE (schedule, fire_at) IN (
+    SELECT schedule, fire_at FROM firings WHERE created_at < :before ORDER BY created_at LIMIT :limit
+);

@@ -4,7 +4,7 @@ tasks.target, tasks.input, tasks.labels, tasks.key, tasks.concurrency_key, tasks
 tasks.run_at, tasks.wake_at, tasks.start_by, tasks.created_at, tasks.started_at, tasks.attempted_at, tasks.finished_at, tasks.updated_at,
 tasks.claims, tasks.failures, tasks.losses, tasks.max_failures, tasks.timeout, tasks.holder, tasks.lease_until,
 tasks.progress, tasks.message, tasks.output, tasks.error, tasks.parent, tasks.schedule, tasks.rule, tasks.retry_of,
-tasks.report, tasks.actor, tasks.origin, tasks.trace, tasks.cancel_requested_at
+tasks.report, tasks.actor, tasks.origin, tasks.trace, tasks.cancel_requested_at, tasks.settled_by
 
 -- name: insert_tasks
 -- given: id text, organisation bigint, type text, queue text, state text, reason text, priority bigint, target text, input text
@@ -55,6 +55,11 @@ SELECT {task} FROM tasks WHERE organisation = :organisation AND id {any:ids} ORD
 -- Rows are locked in the order of their numbers, always, so that no two moves wait for one another in a circle.
 SELECT {task} FROM tasks WHERE organisation = :organisation AND id {any:ids} ORDER BY number {for_update};
 
+-- name: lock_open_children
+SELECT {task} FROM tasks
+WHERE  organisation = :organisation AND parent {any:parents} AND state IN ('scheduled', 'ready', 'suspended', 'running')
+ORDER BY number {for_update};
+
 -- name: lock_tasks_by_number
 SELECT {task} FROM tasks WHERE number {any:numbers} ORDER BY number {for_update};
 
@@ -85,13 +90,13 @@ ORDER BY finished_at DESC, number DESC LIMIT :limit OFFSET :offset;
 
 -- name: count_tasks
 -- Counts stop at :most: an exact count of millions is a scan.
-SELECT count(*) FROM (SELECT 1 FROM tasks WHERE organisation = :organisation {where} LIMIT :most) AS some;
+SELECT count(*) FROM (SELECT 1 FROM tasks WHERE organisation = :organisation {where} LIMIT :most) AS found;
 
 -- name: count_labelled
 SELECT count(*) FROM (
     SELECT 1 FROM labels AS label JOIN tasks ON tasks.number = label.task
     WHERE  label.organisation = :organisation AND label.name = :label_name AND label.value = :label_value {where} LIMIT :most
-) AS some;
+) AS found;
 
 -- condition: by_state
 tasks.state = :state
@@ -160,13 +165,13 @@ ORDER BY finished_at LIMIT :limit;
 DELETE FROM tasks WHERE number {any:numbers} AND finished_at IS NOT NULL;
 
 -- name: count_states
--- A look at one queue, each state counted up to :most.
+-- A look at one queue, each state counted up to :most. The state is said twice where that lets SQLite take the index.
 SELECT state, count(*) FROM (
-    SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'scheduled' AND queue = :queue LIMIT :most) AS a
+    SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'scheduled' AND state IN ('scheduled', 'suspended') AND queue = :queue LIMIT :most) AS a
     UNION ALL
     SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'ready' AND queue = :queue LIMIT :most) AS b
     UNION ALL
-    SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'suspended' AND queue = :queue LIMIT :most) AS c
+    SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'suspended' AND state IN ('scheduled', 'suspended') AND queue = :queue LIMIT :most) AS c
     UNION ALL
     SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'running' AND queue = :queue LIMIT :most) AS d
 ) AS each_state
@@ -175,12 +180,13 @@ GROUP BY state;
 -- name: set_report
 -- Written by the holder as a plan is carried out; fenced like every write of a holder.
 UPDATE tasks SET report = :report, rule = COALESCE(:rule, rule), message = COALESCE(:message, message), updated_at = :now
-WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running';
+WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND organisation = :organisation;
 
 -- name: set_progress
--- given: number bigint, claims bigint, holder text, progress text, message text, now bigint
+-- given: organisation bigint, number bigint, claims bigint, holder text, progress text, message text, now bigint
 UPDATE tasks
 SET    progress = COALESCE(given.progress, tasks.progress), message = COALESCE(given.message, tasks.message), updated_at = given.now
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
-RETURNING tasks.number;
+AND    tasks.organisation = given.organisation
+RETURNING tasks.number, tasks.claims, tasks.holder, tasks.organisation;

@@ -7,7 +7,7 @@ tasks.concurrency_key, tasks.wake_at
 WITH picked AS MATERIALIZED (
     SELECT number FROM tasks
     WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
-    AND    (start_by IS NULL OR start_by > :now)
+    AND    priority >= :at_least AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
     ORDER BY priority DESC, run_at, number
     LIMIT  :limit {skip_locked}
 )
@@ -18,10 +18,11 @@ WHERE  number {any_picked} AND state = 'ready'
 RETURNING {task};
 
 -- name: pick_ready
--- The same lane, looked at only: what a limited queue might start next.
+-- The same lane, looked at only: what a limited queue might start next. What is heavier than all that may run at once never
+-- can, and is not in the way of the rest.
 SELECT number, weight FROM tasks
 WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
-AND    (start_by IS NULL OR start_by > :now)
+AND    priority >= :at_least AND weight <= :heaviest AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
 ORDER BY priority DESC, run_at, number
 LIMIT  :limit {skip_locked};
 
@@ -45,10 +46,30 @@ WITH RECURSIVE lane (type) AS (
 SELECT type FROM lane WHERE type IS NOT NULL;
 
 -- name: lane_heads
--- The first of each of some lanes, so that a claim over several can take the most urgent first.
+-- The first of a lane, so that a claim over several can take the most urgent first.
 SELECT priority, run_at, number FROM tasks
 WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+AND    (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
 ORDER BY priority DESC, run_at, number LIMIT 1;
+
+-- name: ahead_in_lane
+-- How many ready tasks of a lane go before one, counted up to :most: the more urgent, then the longer ready.
+SELECT (SELECT count(*) FROM (
+            SELECT 1 FROM tasks
+            WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type AND priority > :priority
+            LIMIT  :most) AS more_urgent),
+       (SELECT count(*) FROM (
+            SELECT 1 FROM tasks
+            WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type AND priority = :priority
+            AND    (run_at, number) < (:run_at, :number)
+            LIMIT  :most) AS longer_ready);
+
+-- name: running_ids
+SELECT id FROM tasks WHERE state = 'running' AND organisation = :organisation AND queue = :queue ORDER BY number LIMIT :limit;
+
+-- name: held_ids
+-- The plus keeps the planner from an index of the organisation, which would read every running task.
+SELECT id FROM tasks WHERE state = 'running' AND holder = :holder AND +organisation = :organisation ORDER BY number LIMIT :limit;
 
 -- name: running_weight
 SELECT COALESCE(sum(weight), 0) FROM tasks WHERE state = 'running' AND organisation = :organisation AND queue = :queue;
@@ -58,22 +79,26 @@ SELECT COALESCE(sum(weight), 0) FROM tasks WHERE state = 'running' AND organisat
 SELECT {task} FROM tasks WHERE number {any:numbers} AND state = 'running' ORDER BY number {for_update};
 
 -- name: settle_attempts
--- given: number bigint, claims bigint, holder text, state text, reason text, run_at bigint, wake_at bigint, finished_at bigint, failed bigint
+-- given: organisation bigint, number bigint, claims bigint, holder text, state text, reason text, run_at bigint, wake_at bigint
+-- given: finished_at bigint, failed bigint
 -- given: lost bigint, output text, error text, message text, now bigint
 -- The fence: only the holder of this very attempt may end it.
 UPDATE tasks
 SET    state = given.state, reason = given.reason, run_at = COALESCE(given.run_at, tasks.run_at), wake_at = given.wake_at, finished_at = given.finished_at,
        failures = tasks.failures + given.failed, losses = tasks.losses + given.lost,
        output = given.output, error = given.error, message = COALESCE(given.message, tasks.message),
+       settled_by = CASE WHEN given.finished_at IS NOT NULL THEN tasks.holder END,
        holder = NULL, lease_until = NULL, updated_at = given.now
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
+AND    tasks.organisation = given.organisation
 RETURNING {moved};
 
 -- name: extend_lease
 -- A person's lease; a worker's is its own row.
 UPDATE tasks SET lease_until = :lease_until, updated_at = :now
 WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND lease_until >= :now
+AND    organisation = :organisation
 RETURNING {task};
 
 -- name: end_open
@@ -87,8 +112,8 @@ WHERE  tasks.number = given.number AND tasks.state IN ('scheduled', 'ready', 'su
 RETURNING {moved};
 
 -- name: ask_to_stop
-UPDATE tasks SET cancel_requested_at = COALESCE(cancel_requested_at, :now), updated_at = :now
-WHERE  number {any:numbers} AND state = 'running'
+UPDATE tasks SET cancel_requested_at = :now, updated_at = :now
+WHERE  number {any:numbers} AND state = 'running' AND cancel_requested_at IS NULL
 RETURNING {moved};
 
 -- name: stops_of_holder
@@ -114,7 +139,7 @@ ORDER BY wake_at LIMIT :limit {skip_locked};
 
 -- name: expired_tasks
 SELECT {task} FROM tasks
-WHERE  start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended') AND start_by <= :now
+WHERE  start_by IS NOT NULL AND started_at IS NULL AND state IN ('scheduled', 'ready', 'suspended') AND start_by <= :now
 ORDER BY start_by LIMIT :limit {skip_locked};
 
 -- name: next_due_at
@@ -122,7 +147,8 @@ ORDER BY start_by LIMIT :limit {skip_locked};
 SELECT min(at) FROM (
     SELECT min(run_at) AS at FROM tasks WHERE state = 'scheduled'
     UNION ALL SELECT min(wake_at) FROM tasks WHERE state = 'suspended' AND wake_at IS NOT NULL
-    UNION ALL SELECT min(start_by) FROM tasks WHERE start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended')
+    UNION ALL SELECT min(start_by) FROM tasks
+              WHERE start_by IS NOT NULL AND started_at IS NULL AND state IN ('scheduled', 'ready', 'suspended')
     UNION ALL SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL AND paused = 0
 ) AS due;
 
@@ -139,6 +165,15 @@ RETURNING {moved};
 INSERT INTO concurrency_keys (organisation, key) VALUES (:organisation, :key)
 ON CONFLICT (organisation, key) DO UPDATE SET key = EXCLUDED.key;
 
+-- name: delete_idle_keys
+-- The row is a lock and nothing else, so it may go whenever nothing counts on it.
+DELETE FROM concurrency_keys WHERE (organisation, key) IN (
+    SELECT idle.organisation, idle.key FROM concurrency_keys AS idle
+    WHERE  NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.organisation = idle.organisation AND tasks.concurrency_key = idle.key
+                       AND tasks.concurrency_key IS NOT NULL AND tasks.state IN ('ready', 'running'))
+    LIMIT  :limit
+);
+
 -- name: taken_slots
 SELECT count(*) FROM tasks
 WHERE  organisation = :organisation AND concurrency_key = :key AND concurrency_key IS NOT NULL AND state IN ('ready', 'running');
@@ -146,7 +181,7 @@ WHERE  organisation = :organisation AND concurrency_key = :key AND concurrency_k
 -- name: limited_tasks
 SELECT {task} FROM tasks
 WHERE  organisation = :organisation AND concurrency_key = :key AND state = 'suspended' AND reason = 'limit'
-ORDER BY priority DESC, number LIMIT :limit;
+ORDER BY priority DESC, number LIMIT :limit {for_update};
 
 -- name: slot_holders
 SELECT id FROM tasks
@@ -187,7 +222,9 @@ INSERT INTO signals (organisation, name, payload, sent_at) VALUES (:organisation
 ON CONFLICT (organisation, name) DO NOTHING RETURNING name;
 
 -- name: delete_signals
-DELETE FROM signals WHERE sent_at < :before;
+DELETE FROM signals WHERE (organisation, name) IN (
+    SELECT organisation, name FROM signals WHERE sent_at < :before ORDER BY sent_at LIMIT :limit
+);
 
 -- name: insert_results
 -- given: id text, organisation bigint, task bigint, attempt bigint, name text, value text, created_at bigint
@@ -226,4 +263,5 @@ SELECT attempt, text, updated_at FROM logs WHERE task = :task ORDER BY attempt;
 -- name: holds_attempt
 -- The fence for what a holder writes beside the task: steps, results, logs.
 SELECT number FROM tasks
-WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' {for_update};
+WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND organisation = :organisation
+{for_update};

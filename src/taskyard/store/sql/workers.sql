@@ -24,6 +24,9 @@ ORDER BY lease_until LIMIT :limit {skip_locked};
 -- name: end_worker
 UPDATE workers SET state = :state, seen_at = :now, lease_until = :now WHERE id = :id AND state IN ('active', 'draining');
 
+-- name: get_worker
+SELECT {worker} FROM workers WHERE organisation = :organisation AND id = :id;
+
 -- name: live_workers
 SELECT {worker} FROM workers WHERE organisation = :organisation AND state IN ('active', 'draining') AND lease_until >= :now
 ORDER BY started_at;

@@ -101,6 +101,7 @@ CREATE TABLE tasks (
     origin              TEXT    NOT NULL,
     trace               TEXT,
     cancel_requested_at INTEGER,
+    settled_by          TEXT,
     CHECK (state IN ('scheduled', 'ready', 'suspended', 'running', 'succeeded', 'failed', 'canceled')),
     CHECK ((state = 'running') = (holder IS NOT NULL)),
     CHECK ((state IN ('succeeded', 'failed', 'canceled')) = (finished_at IS NOT NULL))
@@ -119,9 +120,11 @@ CREATE INDEX tasks_ready    ON tasks (organisation, queue, type, priority DESC, 
 CREATE INDEX tasks_running  ON tasks (organisation, queue, number) WHERE state = 'running';
 CREATE INDEX tasks_held     ON tasks (holder) WHERE state = 'running';
 CREATE INDEX tasks_leased   ON tasks (lease_until) WHERE state = 'running' AND lease_until IS NOT NULL;
+CREATE INDEX tasks_waiting  ON tasks (organisation, queue, state) WHERE state IN ('scheduled', 'suspended');
 CREATE INDEX tasks_due      ON tasks (run_at) WHERE state = 'scheduled';
 CREATE INDEX tasks_waking   ON tasks (wake_at) WHERE state = 'suspended' AND wake_at IS NOT NULL;
-CREATE INDEX tasks_expiring ON tasks (start_by) WHERE start_by IS NOT NULL AND state IN ('scheduled', 'ready', 'suspended');
+CREATE INDEX tasks_expiring ON tasks (start_by)
+    WHERE start_by IS NOT NULL AND started_at IS NULL AND state IN ('scheduled', 'ready', 'suspended');
 
 -- The guards: one open task per key; the slots of a concurrency key are its ready and running tasks.
 CREATE UNIQUE INDEX tasks_key ON tasks (organisation, key)
@@ -161,6 +164,7 @@ CREATE TABLE signals (
     sent_at      INTEGER NOT NULL,
     PRIMARY KEY (organisation, name)
 ) STRICT;
+CREATE INDEX signals_oldest ON signals (sent_at);
 
 CREATE TABLE results (
     number       INTEGER PRIMARY KEY,
@@ -193,6 +197,26 @@ CREATE TABLE logs (
     PRIMARY KEY (task, attempt)
 ) STRICT;
 
+-- What only people need: an answer that is not finished, and what they say to one another about a task.
+CREATE TABLE drafts (
+    task       INTEGER PRIMARY KEY REFERENCES tasks ON DELETE CASCADE,
+    attempt    INTEGER NOT NULL,
+    author     TEXT    NOT NULL,
+    data       TEXT,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE comments (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL,
+    task         INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    author       TEXT    NOT NULL,
+    text         TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX comments_of_task ON comments (task, number);
+
 CREATE TABLE events (
     seq          INTEGER PRIMARY KEY AUTOINCREMENT,
     tx           INTEGER NOT NULL DEFAULT 0,
@@ -205,6 +229,13 @@ CREATE TABLE events (
     data         TEXT
 ) STRICT;
 CREATE INDEX events_of_subject ON events (subject, seq);
+
+-- How far the oldest events have been removed: a reader who stopped before it has missed some.
+CREATE TABLE feed_horizon (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    tx   INTEGER NOT NULL,
+    seq  INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE workers (
     id           TEXT    PRIMARY KEY,
@@ -256,6 +287,7 @@ CREATE TABLE firings (
     created_at INTEGER NOT NULL,
     PRIMARY KEY (schedule, fire_at)
 ) STRICT;
+CREATE INDEX firings_oldest ON firings (created_at);
 
 CREATE TABLE replies (
     organisation INTEGER NOT NULL,
@@ -267,3 +299,87 @@ CREATE TABLE replies (
     created_at   INTEGER NOT NULL,
     PRIMARY KEY (organisation, key)
 ) STRICT;
+CREATE INDEX replies_oldest ON replies (created_at);
+
+-- Infrastructure: who provides it, its sites with their racks and trays, and the rules by which it is operated.
+CREATE TABLE providers (
+    organisation INTEGER PRIMARY KEY REFERENCES organisations,
+    id           TEXT    NOT NULL UNIQUE,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE sites (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    name         TEXT    NOT NULL,
+    operable     INTEGER NOT NULL,
+    driver       TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sites_by_organisation ON sites (organisation, number);
+
+CREATE TABLE racks (
+    site         INTEGER NOT NULL REFERENCES sites ON DELETE CASCADE,
+    id           TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    manufacturer TEXT    NOT NULL,
+    model        TEXT    NOT NULL,
+    details      TEXT,
+    PRIMARY KEY (site, id)
+) STRICT;
+
+CREATE TABLE trays (
+    site         INTEGER NOT NULL REFERENCES sites ON DELETE CASCADE,
+    id           TEXT    NOT NULL,
+    rack         TEXT    NOT NULL,
+    kind         TEXT    NOT NULL,
+    name         TEXT    NOT NULL,
+    component    TEXT    NOT NULL,
+    manufacturer TEXT    NOT NULL,
+    model        TEXT    NOT NULL,
+    slot         INTEGER,
+    details      TEXT,
+    observed     TEXT,
+    PRIMARY KEY (site, id)
+) STRICT;
+CREATE INDEX trays_of_rack ON trays (site, rack);
+
+CREATE TABLE rules (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL,
+    site         INTEGER NOT NULL REFERENCES sites ON DELETE CASCADE,
+    name         TEXT    NOT NULL,
+    description  TEXT    NOT NULL,
+    operation    TEXT    NOT NULL,
+    code         TEXT    NOT NULL,
+    plan         TEXT    NOT NULL,
+    is_default   INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX rules_of_site ON rules (site, number);
+CREATE UNIQUE INDEX rules_default ON rules (site, operation, code) WHERE is_default = 1;
+
+CREATE TABLE rack_rules (
+    site       INTEGER NOT NULL,
+    rack       TEXT    NOT NULL,
+    operation  TEXT    NOT NULL,
+    code       TEXT    NOT NULL,
+    rule       TEXT    NOT NULL REFERENCES rules (id) ON DELETE CASCADE,
+    created_at INTEGER NOT NULL,
+    PRIMARY KEY (site, rack, operation, code)
+) STRICT;
+CREATE INDEX rack_rules_by_rule ON rack_rules (rule);
+
+-- Which tasks concern a component: dozens per task, so they are not labels.
+CREATE TABLE involved (
+    organisation INTEGER NOT NULL,
+    component    TEXT    NOT NULL,
+    task         INTEGER NOT NULL REFERENCES tasks ON DELETE CASCADE,
+    PRIMARY KEY (organisation, component, task)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX involved_of_task ON involved (task);
