@@ -1,0 +1,367 @@
+"""
+PostgreSQL as an engine, through psycopg.
+
+A round trip costs more than most statements, so what nobody waits for (the beginning of a transaction, savepoints, rows
+that are inserted without an answer) travels with the next statement in one go, and a commit takes everything that is
+left along, the notification included.
+"""
+
+import random
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+from psycopg import RawCursor
+from psycopg.pq import TransactionStatus
+
+from taskyard.core.errors import Unavailable
+from taskyard.core.times import from_micros
+from taskyard.store.engine import Row, Value
+from taskyard.store.postgres.address import address
+from taskyard.store.postgres.refusals import translated
+from taskyard.store.postgres.texts import given_rows, text, wire
+from taskyard.store.postgres.wake import Notifications
+
+#: Which PostgreSQL we are tested with at the least.
+OLDEST_VERSION: Final = 140000
+#: How many statements a connection keeps prepared; there are about two hundred, and lists have many variants.
+PREPARED: Final = 500
+#: The settings of every transaction of ours. Our statements find few rows by an index, always, and are prepared while the
+#: tables may be empty: whatever reads a table as a whole, or compiles, would be a bad plan that is kept.
+SETTINGS: Final[Mapping[str, str]] = {
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_bitmapscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+    # A process that is cut off in the middle must not keep its locks: the reaper passes over rows that are locked.
+    "idle_in_transaction_session_timeout": "10s",
+    # Somebody else's lock (a person in psql, say) may delay a write so long, not for good.
+    "lock_timeout": "15s",
+}
+#: What a lost connection waits before it tries again, doubled each time, so that a server that comes back is not run over.
+FIRST_PAUSE_S: Final = 0.05
+LONGEST_PAUSE_S: Final = 2.0
+
+_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_SAVEPOINT: Final = "SAVEPOINT one"
+_BEGIN_WRITING: Final = "BEGIN"
+_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+
+Command = tuple[str, Sequence[str | None] | None]
+Raw = psycopg.Connection[Row]
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A connection to the server; *preamble* is what each transaction must set for itself, behind a pooler."""
+
+    raw: Raw
+    preamble: Command | None
+
+
+class PostgresConnection:
+    """One connection; see :class:`taskyard.store.engine.Connection`. It opens itself again when it finds itself cut off between transactions."""
+
+    def __init__(self, database: "PostgresDatabase", *, writes: bool) -> None:
+        self._database = database
+        self._writes = writes
+        self._opened = database.open(writes=writes)
+        self._raw = self._opened.raw
+        self._waiting: list[Command] = []
+        self._begun = False  # whether the transaction that is open here has reached the server
+        self._now: datetime | None = None
+        self._topics: frozenset[str] = frozenset()
+
+    # -- statements ----------------------------------------------------------------------------------------------------------
+
+    def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
+        named = text(statement, conditions)
+        return self._send((named.sql, [wire(values[name]) for name in named.names])).fetchall()
+
+    def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
+        found = self.rows(statement, *conditions, **values)
+        return found[0] if found else None
+
+    def run(self, statement: str, /, **values: Value) -> int:
+        named = text(statement)
+        return self._send((named.sql, [wire(values[name]) for name in named.names])).rowcount
+
+    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
+        if not given:
+            return []
+        named = text(statement)
+        command: Command = (named.sql, [given_rows(named, given)])
+        if not named.answers:
+            self._waiting.append(command)
+            return []
+        return self._send(command).fetchall()
+
+    def now(self) -> datetime:
+        if self._database.now is not None:
+            return self._database.now()
+        if self._now is None:
+            [(micros,)] = self._send((_CLOCK, None)).fetchall()
+            self._now = from_micros(micros)
+        return self._now
+
+    def announce(self, topics: frozenset[str]) -> None:
+        self._topics |= topics
+
+    def _send(self, command: Command) -> "RawCursor[Row]":
+        """Send what waits and *command* in one go; return the cursor of *command*."""
+        commands = [*self._waiting, command]
+        self._waiting.clear()
+        try:
+            with translated(self._database.where):
+                cursor = self._sent(commands)
+        except Unavailable:
+            if self._begun or not self._cut_off():
+                raise
+            # Nothing of this transaction has been done, and the connection died while nobody looked: begin it on a new one.
+            self._reopen()
+            with translated(self._database.where):
+                cursor = self._sent(commands)
+        self._begun = True
+        return cursor
+
+    def _sent(self, commands: Sequence[Command]) -> "RawCursor[Row]":
+        if len(commands) == 1:
+            return self._execute(commands[0])
+        refusal: psycopg.Error | None = None
+        try:
+            with self._raw.pipeline():
+                try:
+                    for command in commands:
+                        cursor = self._execute(command)
+                except psycopg.Error as error:
+                    refusal = error
+        except psycopg.Error as error:
+            raise refusal or error from None
+        if refusal is not None:
+            raise refusal
+        return cursor
+
+    def _execute(self, command: Command) -> "RawCursor[Row]":
+        cursor = self._raw.execute(*command)  # type: ignore[arg-type]
+        assert isinstance(cursor, RawCursor)
+        return cursor
+
+    # -- transactions --------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        yield from self._between(_BEGIN_WRITING)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        yield from self._between(_BEGIN_READING)
+
+    def _between(self, begin: str) -> Iterator[None]:
+        self._waiting = [(begin, None)]
+        if self._opened.preamble is not None:
+            self._waiting.append(self._opened.preamble)
+        unsent = len(self._waiting)
+        self._begun, self._now, self._topics = False, None, frozenset()
+        try:
+            yield
+            if self._begun or len(self._waiting) > unsent:
+                self._commit()
+        except BaseException:
+            self._roll_back()
+            raise
+        finally:
+            self._waiting.clear()
+            self._begun = False
+
+    def _commit(self) -> None:
+        if self._topics and self._database.notify:
+            self._waiting.append(self._database.notifications.message(self._topics))
+        try:
+            done = self._send(("COMMIT", None)).statusmessage
+        except Unavailable as error:
+            if self._cut_off():
+                raise Unavailable(
+                    f"the connection to PostgreSQL at {self._database.where} broke during the commit, so it is not known "
+                    "whether this was done; look, or ask again with the same idempotency key"
+                ) from error
+            raise
+        if done != "COMMIT":
+            # An error was swallowed inside, and PostgreSQL answers such a commit with a rollback, politely.
+            raise AssertionError(f"the transaction had failed before its commit, which was answered by {done}")
+
+    def _roll_back(self) -> None:
+        if self._cut_off() or not self._begun and self._raw.info.transaction_status == TransactionStatus.IDLE:
+            return
+        # Below psycopg's cursors, which forget all their prepared statements whenever they see a ROLLBACK.
+        self._raw.pgconn.exec_(b"ROLLBACK")
+
+    def _cut_off(self) -> bool:
+        return self._raw.closed or self._raw.info.transaction_status == TransactionStatus.UNKNOWN
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        marker: Command = (_SAVEPOINT, None)
+        place = len(self._waiting)
+        self._waiting.append(marker)
+        try:
+            yield
+            if self._holds(place, marker):
+                if len(self._waiting) == place + 1:
+                    self._waiting.pop()  # nothing was done inside
+                else:
+                    self._send(("RELEASE one", None))
+            elif self._waiting:
+                self._send(("RELEASE one", None))
+            else:
+                self._waiting.append(("RELEASE one", None))
+        except BaseException:
+            if self._holds(place, marker):
+                del self._waiting[place:]
+            elif not self._cut_off():
+                self._waiting.clear()
+                self._raw.pgconn.exec_(b"ROLLBACK TO one; RELEASE one")
+            raise
+
+    def _holds(self, place: int, marker: Command) -> bool:
+        return len(self._waiting) > place and self._waiting[place] is marker
+
+    def _reopen(self) -> None:
+        self._raw.close()
+        self._opened = self._database.open(writes=self._writes)
+        self._raw = self._opened.raw
+
+    def close(self) -> None:
+        self._raw.close()
+
+
+class PostgresDatabase:
+    """
+    A yard in a PostgreSQL database.
+
+    Args:
+        url: See :func:`taskyard.store.postgres.address.address`.
+        now: The clock in place of the server's; tests set it.
+        monotonic: What pauses between attempts to connect are measured by, in seconds.
+    """
+
+    def __init__(
+        self, url: str, *, now: Callable[[], datetime] | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._address = address(url)
+        self.url = url
+        self.where = self._address.where
+        self.schema = self._address.schema
+        self.notify = self._address.notify
+        self.now = now
+        self.notifications = Notifications(self._address.schema, uuid.uuid4().hex[:8])
+        self._monotonic = monotonic
+        self._lock = threading.Lock()
+        self._failures = 0
+        self._not_before = 0.0
+        self._closed = False
+
+    def connect(self, *, writes: bool) -> PostgresConnection:
+        return PostgresConnection(self, writes=writes)
+
+    def open(self, *, writes: bool) -> Opened:
+        """
+        Open a connection to the server.
+
+        Raises:
+            Unavailable: there is none to be had; or a moment ago there was none, and it is too soon to ask again.
+        """
+        with self._lock:
+            early = self._not_before - self._monotonic()
+            if early > 0:
+                raise Unavailable(f"PostgreSQL at {self.where} cannot be reached just now; it is tried again in {early:.1f} s")
+        try:
+            with translated(self.where):
+                opened = self._open(writes=writes)
+        except Unavailable:
+            self._pause()
+            raise
+        with self._lock:
+            self._failures, self._not_before = 0, 0.0
+        return opened
+
+    def _pause(self) -> None:
+        with self._lock:
+            pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
+            self._failures = min(self._failures + 1, 10)
+            # Up to a fifth less, so that processes that lost the server together do not come back together.
+            self._not_before = self._monotonic() + pause * (1 - random.random() / 5)
+
+    def _open(self, *, writes: bool) -> Opened:
+        raw: Raw = psycopg.connect(
+            self._address.conninfo,
+            autocommit=True,
+            prepare_threshold=1,
+            cursor_factory=RawCursor,
+            **({"target_session_attrs": "read-write"} if writes else {}),  # type: ignore[arg-type]
+        )
+        try:
+            if raw.info.server_version < OLDEST_VERSION:
+                raise Unavailable(
+                    f"PostgreSQL at {self.where} has version {raw.info.server_version // 10000}; it must be 14 or newer"
+                )
+            raw.prepared_max = PREPARED
+            if not self._pooled(raw):
+                self._execute_settings(raw, local=False)
+                return Opened(raw, None)
+            # The next transaction may run on another server connection, which knows neither our settings nor our statements.
+            raw.prepare_threshold = None
+            return Opened(raw, self._settings(local=True))
+        except BaseException:
+            raw.close()
+            raise
+
+    def _pooled(self, raw: Raw) -> bool:
+        if self._address.pooler != "auto":
+            return self._address.pooler == "on"
+        # A pooler makes up the process number that it tells its clients, since the real one changes.
+        [(pid,)] = raw.execute("SELECT pg_backend_pid()").fetchall()
+        return bool(pid != raw.info.backend_pid)
+
+    def _execute_settings(self, raw: Raw, *, local: bool) -> None:
+        sql, values = self._settings(local=local)
+        raw.execute(sql, values, prepare=False)  # type: ignore[call-overload]
+
+    def _settings(self, *, local: bool) -> Command:
+        settings = {**SETTINGS, "search_path": self.schema}
+        calls = [f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items()]
+        return f"SELECT {', '.join(calls)}", None
+
+    def migrate(self, progress: Callable[[str], None] = lambda _: None) -> int:
+        from taskyard.store.postgres.migrate import migrate
+
+        with translated(self.where):
+            opened = self.open(writes=True)
+            try:
+                return migrate(opened.raw, self.schema, self.where, progress)
+            finally:
+                opened.raw.close()
+
+    def listen(self) -> Iterator[frozenset[str]]:
+        if not self.notify:
+            return iter(())
+        return self.notifications.listen(lambda: self.open(writes=False))
+
+    def maintain(self) -> None:
+        """Do nothing: the server's own autovacuum is set up by the schema."""
+
+    def close(self) -> None:
+        self._closed = True
+        self.notifications.close()
+
+
+__all__ = ["Opened", "PostgresConnection", "PostgresDatabase"]
+
+_Any = Any

@@ -1,0 +1,45 @@
+"""What PostgreSQL refuses, in the words of services: each message says where, what, and what to do."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import errors
+
+from taskyard.core.errors import Unavailable
+from taskyard.store.engine import Collided, Duplicate
+
+
+@contextmanager
+def translated(where: str) -> Iterator[None]:
+    """Within: psycopg's errors become ours; *where* names the server."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise _ours(error, where) from error
+
+
+def _ours(error: psycopg.Error, where: str) -> Exception:
+    match error:
+        case errors.UniqueViolation():
+            return Duplicate(error.diag.constraint_name or str(error))
+        case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():
+            return Collided("others were changing the same tasks at the same time; nothing was changed, try again")
+        case errors.DiskFull():
+            return Unavailable(f"the disk of PostgreSQL at {where} is full; free some space, nothing was lost")
+        case errors.ReadOnlySqlTransaction():
+            return Unavailable(f"PostgreSQL at {where} only reads, as a standby does; name its primary")
+        case errors.UndefinedTable() | errors.InvalidSchemaName() | errors.UndefinedColumn():
+            return Unavailable(f"PostgreSQL at {where} holds no yard of this version; run `taskyard migrate`: {_short(error)}")
+        case errors.InsufficientPrivilege():
+            return Unavailable(f"PostgreSQL at {where} does not let this user do what it must: {_short(error)}")
+        case psycopg.OperationalError() | psycopg.InterfaceError() | errors.IdleInTransactionSessionTimeout():
+            return Unavailable(f"PostgreSQL at {where} does not answer: {_short(error)}")
+        case _:
+            return error
+
+
+def _short(error: psycopg.Error) -> str:
+    """Return the message in one line."""
+    said = error.diag.message_primary or str(error)
+    return " ".join(line.strip() for line in said.splitlines() if line.strip())

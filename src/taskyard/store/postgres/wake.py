@@ -1,0 +1,83 @@
+"""
+Wake-ups across hosts: one NOTIFY per commit, inside it, and a connection of its own that listens.
+
+A hint only: what is missed while the connection is away is found by polling, and a pooler lets nothing through at all.
+"""
+
+import select
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import psycopg
+
+from taskyard.core.errors import Unavailable
+
+#: PostgreSQL takes payloads of less than 8,000 bytes; longer lists of topics are sent as "anything".
+MAX_PAYLOAD_BYTES: Final = 7_900
+ANYTHING: Final = frozenset({"*"})
+#: How long to wait for the server to come back before the next try; the first pauses are shorter, by the database's own back-off.
+PAUSE_S: Final = 1.0
+
+
+class Notifications:
+    """
+    Args:
+        channel: What to listen on.
+        sender: Told with every notification, so that this process does not wake itself: it has been told already.
+    """
+
+    def __init__(self, channel: str, sender: str) -> None:
+        self._channel = channel
+        self._sender = sender
+        self._closed = False
+        self._bell, self._ringer = socket.socketpair()  # closing the ringer wakes whoever waits for the server
+
+    def message(self, topics: frozenset[str]) -> tuple[str, list[str | None]]:
+        """Return the statement that tells others of *topics*."""
+        listed = "\n".join(sorted(topics))
+        if len(listed.encode()) > MAX_PAYLOAD_BYTES:
+            listed = "*"
+        return "SELECT pg_notify($1, $2)", [self._channel, f"{self._sender}\n{listed}"]
+
+    def listen(self, open: Callable[[], Any]) -> Iterator[frozenset[str]]:
+        """Yield what others tell, until :meth:`close`; a connection that breaks is made again."""
+        while not self._closed:
+            try:
+                opened = open()
+            except Unavailable:
+                self._wait(PAUSE_S)
+                continue
+            if opened.preamble is not None:  # a pooler: what listens there hears nothing
+                opened.raw.close()
+                return
+            try:
+                opened.raw.execute(f"LISTEN {self._channel}")
+                yield ANYTHING  # whatever was told before we listened
+                yield from self._heard(opened.raw)
+            except psycopg.Error:
+                self._wait(PAUSE_S)
+            finally:
+                opened.raw.close()
+
+    def _heard(self, raw: psycopg.Connection[Any]) -> Iterator[frozenset[str]]:
+        server = raw.fileno()
+        while not self._closed:
+            ready, _, _ = select.select([server, self._bell], [], [])
+            if server not in ready:
+                continue
+            raw.pgconn.consume_input()
+            topics: set[str] = set()
+            while (notification := raw.pgconn.notifies()) is not None:
+                sender, *told = notification.extra.decode().split("\n")
+                if sender != self._sender:
+                    topics.update(told)
+            if topics:
+                yield frozenset(topics)
+
+    def _wait(self, seconds: float) -> None:
+        select.select([self._bell], [], [], seconds)
+
+    def close(self) -> None:
+        self._closed = True
+        self._ringer.close()
