@@ -16,46 +16,65 @@ from taskyard.store.records import Records
 TASK = "task"
 EVENT = "event"
 
+#: What counts of a task under a concurrency key: its organisation, the key, and how many may be ready or running at a time.
+Limited = tuple[int, str, int]
+
 
 def tell_ready(records: Records, organisation: int, queue: str) -> None:
     records.news.add(f"ready:{organisation}:{queue}")
 
 
-def free_slots(records: Records, organisation: int, key: str, limit: int) -> int:
-    """Return how many more tasks of *key* may be ready or running; nobody else counts until the transaction ends."""
+def take_slots(records: Records, places: dict[tuple[int, str], int], task: Limited) -> bool:
+    """
+    Say whether *task* may be ready under its concurrency key, and count it in *places* if so.
+
+    A place is counted once in a transaction, and nobody else counts it until the transaction ends. Where tasks of one key
+    have different limits, each keeps to its own.
+    """
+    organisation, key, limit = task
+    place = (organisation, key)
+    if place not in places:
+        places[place] = _count_slots(records, organisation, key)
+    if places[place] >= limit:
+        return False
+    places[place] += 1
+    return True
+
+
+def _count_slots(records: Records, organisation: int, key: str) -> int:
     records.work.lock_concurrency_key(organisation, key)
-    return max(0, limit - records.work.taken_slots(organisation, key))
+    return records.work.taken_slots(organisation, key)
 
 
 def make_ready(records: Records, tasks: Iterable[Task]) -> list[Moved]:
     """
     Move scheduled or suspended tasks on: to ready, to ``suspended`` where their concurrency key is taken, or to
-    ``scheduled`` where their time has not come.
+    ``scheduled`` where their time has not come. What is where it should be already is not moved.
     """
     now = records.now
     rows: list[dict[str, Value]] = []
-    free: dict[tuple[int, str], int] = {}
+    places: dict[tuple[int, str], int] = {}
     for task in sorted(tasks, key=lambda task: (-task.priority, task.number)):
         state, reason = State.READY, None
         if task.run_at > now:
             state, reason = State.SCHEDULED, Reason.DELAYED
-        elif task.concurrency_key is not None:
-            place = (task.organisation, task.concurrency_key)
-            if place not in free:
-                free[place] = free_slots(records, *place, task.concurrency_limit)
-            if free[place]:
-                free[place] -= 1
-            else:
-                state, reason = State.SUSPENDED, Reason.LIMIT
-        rows.append(_put(task, state, reason, task.run_at, now))
+        elif task.concurrency_key is not None and not take_slots(
+            records, places, (task.organisation, task.concurrency_key, task.concurrency_limit)
+        ):
+            state, reason = State.SUSPENDED, Reason.LIMIT
+        if (state, reason) != (task.state, task.reason):
+            rows.append(_put(task, state, reason, task.run_at, now))
     rows.sort(key=lambda row: row["number"])  # type: ignore[arg-type, return-value]
     moved = records.work.put_open(rows)
     for each in moved:
         if each.state is State.READY:
             tell_ready(records, each.organisation, each.queue)
             records.events.append_task("ready", each, now)
-        elif each.state is State.SCHEDULED:
+            continue
+        if each.state is State.SCHEDULED:
             records.news.add("due")
+        kind = "delayed" if each.state is State.SCHEDULED else "suspended"
+        records.events.append_task(kind, each, now, {"reason": each.reason})
     return moved
 
 
@@ -75,12 +94,16 @@ def after_slots(records: Records, left: Iterable[Moved]) -> None:
         {(task.organisation, task.concurrency_key) for task in left if task.concurrency_key is not None}
     )
     for organisation, key in places:
-        first = records.work.limited(organisation, key, 1)
-        if not first:
-            continue
-        free = free_slots(records, organisation, key, first[0].concurrency_limit)
-        if free:
-            make_ready(records, records.work.limited(organisation, key, free))
+        # Counted, and so locked, before looking: who is just found to be one too many elsewhere is not overlooked here.
+        taken = _count_slots(records, organisation, key)
+        while first := records.work.limited(organisation, key, 1):
+            free = first[0].concurrency_limit - taken
+            if free <= 0:
+                break
+            moved = make_ready(records, records.work.limited(organisation, key, free))
+            if not moved:
+                break
+            taken += sum(each.state is State.READY for each in moved)
 
 
 def after_ends(records: Records, ended: Sequence[Moved]) -> None:

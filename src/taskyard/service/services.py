@@ -1,9 +1,20 @@
 """Every service, built together: what a face or a loop is given."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from taskyard.core.limits import MAX_PAYLOAD_BYTES
+from taskyard.service.accounts import Accounts
+from taskyard.service.explain import Explain
+from taskyard.service.federation import Federation
+from taskyard.service.feed import Feed
+from taskyard.service.inbox import Inbox
+from taskyard.service.operations import Operations
+from taskyard.service.queues import Queues
+from taskyard.service.rules import Rules
+from taskyard.service.schedules import Schedules
+from taskyard.service.sites import Sites
 from taskyard.service.tasks import Tasks
 from taskyard.service.work import Work
 
@@ -12,15 +23,45 @@ from taskyard.service.work import Work
 class Services:
     tasks: Tasks
     work: Work
+    schedules: Schedules
+    queues: Queues
+    accounts: Accounts
+    inbox: Inbox
+    explain: Explain
+    feed: Feed
+    sites: Sites
+    rules: Rules
+    operations: Operations
+    federation: Federation
 
 
 def build_services(
-    new_id: Callable[[], str], jitter: Callable[[], float], *, max_payload_bytes: int = MAX_PAYLOAD_BYTES
+    new_id: Callable[[], str],
+    jitter: Callable[[], float],
+    *,
+    token: Callable[[int], str] = secrets.token_urlsafe,
+    max_payload_bytes: int = MAX_PAYLOAD_BYTES,
 ) -> Services:
     """
     Args:
         new_id: Makes UUIDv7 text.
         jitter: Returns a number in [0, 1).
+        token: Returns unguessable text of at least so many random bytes.
     """
     tasks = Tasks(new_id, max_payload_bytes=max_payload_bytes)
-    return Services(tasks=tasks, work=Work(tasks, new_id, jitter, max_payload_bytes=max_payload_bytes))
+    work = Work(tasks, new_id, jitter, max_payload_bytes=max_payload_bytes)
+    sites = Sites(new_id)
+    return Services(
+        tasks=tasks,
+        work=work,
+        schedules=Schedules(tasks, new_id, max_payload_bytes=max_payload_bytes),
+        queues=Queues(),
+        accounts=Accounts(new_id, token),
+        inbox=Inbox(tasks, work, new_id, max_payload_bytes=max_payload_bytes),
+        explain=Explain(tasks),
+        feed=Feed(),
+        sites=sites,
+        rules=Rules(new_id),
+        operations=Operations(tasks, sites),
+        federation=Federation(),
+    )

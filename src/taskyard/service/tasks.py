@@ -5,24 +5,25 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from taskyard.core.actor import Actor, Permission
-from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, TooLarge, WrongState
-from taskyard.core.limits import MAX_PAYLOAD_BYTES, check_new_task
+from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, WrongState
+from taskyard.core.limits import MAX_KEY_LENGTH, MAX_PAYLOAD_BYTES, check_new_task, check_text
 from taskyard.core.queue import QueueSettings
-from taskyard.core.task import ACTIONS, OPEN, Error, Moved, NewTask, OnConflict, Reason, State, Task
+from taskyard.core.task import ACTIONS, Error, Moved, NewTask, OnConflict, Reason, State, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.service.flow import (
     EVENT,
     TASK,
     after_ends,
     answer_event,
-    free_slots,
     go_on,
     make_ready,
+    take_slots,
     tell_ready,
 )
-from taskyard.store.engine import Value
+from taskyard.service.payloads import fitting
+from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
-from taskyard.store.tasks import Log, Result, Step, TaskFilter, error_text
+from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text
 from taskyard.store.values import json_text, length, micros
 
 
@@ -44,7 +45,6 @@ class Tasks:
     def __init__(self, new_id: Callable[[], str], *, max_payload_bytes: int = MAX_PAYLOAD_BYTES) -> None:
         self._new_id = new_id
         self._max_payload_bytes = max_payload_bytes
-        self._known_queues: dict[tuple[int, str], int] = {}
 
     # -- submit ------------------------------------------------------------------------------------------------------------
 
@@ -58,28 +58,40 @@ class Tasks:
             Forbidden, Invalid, TooLarge, Conflict.
         """
         answers: list[Task | Exception | None] = [None] * len(submissions)
+        # What repeats a key or an id is submitted after what it repeats, as if it had come later.
+        for positions in _rounds(submissions):
+            some = self._submit(records, [submissions[position] for position in positions])
+            for position, answer in zip(positions, some, strict=True):
+                answers[position] = answer
+        return [answer for answer in answers if answer is not None]
+
+    def _submit(self, records: Records, submissions: Sequence[Submission]) -> list[Task | Exception]:
+        """Submit many of which no two have the same key or id."""
+        answers: list[Task | Exception | None] = [None] * len(submissions)
         rows: dict[int, dict[str, Value]] = {}
-        keyed: dict[tuple[int, str], int] = {}
+        queues: dict[tuple[int, str], int] = {}
         for position, submission in enumerate(submissions):
             try:
-                row = self._row(records, submission)
-                if submission.new.key is not None:
-                    taken = self._taken(records, submission, keyed, position)
-                    if taken is not None:
-                        answers[position] = taken
-                        continue
-                rows[position] = row
+                row = self._row(records, submission, queues)
+                self._check_blockers(records, submission)
+                taken = self._taken(records, submission)
+                if taken is None:
+                    rows[position] = row
+                else:
+                    answers[position] = taken
             except TaskyardError as refusal:
                 answers[position] = refusal
-        blockers = self._blockers(records, submissions, rows, answers)
+        blockers = self._blockers(records, submissions, rows)
         self._limit(records, submissions, rows)
-        numbers = records.tasks.insert(list(rows.values())) if rows else {}
+        named = any(submissions[position].new.id is not None for position in rows)
+        wanted = list(rows.values())
+        numbers = self._insert_named(records, wanted) if named else records.tasks.insert(wanted)
         labels: dict[int, list[tuple[int, Mapping[str, str]]]] = defaultdict(list)
         blocks: list[tuple[int, str, str]] = []
         for position, row in rows.items():
             submission = submissions[position]
             number = numbers.get(str(row["id"]))
-            if number is None:  # another process took the key since we looked
+            if number is None:  # another process took the key since we looked, or the id was taken
                 answers[position] = self._outrun(records, submission)
                 continue
             task = answers[position] = _task_of(submission, row, number)
@@ -95,8 +107,20 @@ class Tasks:
             records.tasks.label(organisation, each)
         if blocks:
             records.work.block(blocks)
-        self._point_at_first(submissions, answers, keyed)
         return [answer for answer in answers if answer is not None]
+
+    def _insert_named(self, records: Records, rows: Sequence[dict[str, Value]]) -> dict[str, int]:
+        """Insert tasks of which some come with an id; one whose id is taken, anywhere on the server, does not go in."""
+        try:
+            with records.connection.savepoint():
+                return records.tasks.insert(rows)
+        except Duplicate:
+            if len(rows) == 1:
+                return {}
+            numbers: dict[str, int] = {}
+            for row in rows:
+                numbers.update(self._insert_named(records, [row]))
+            return numbers
 
     def submit_one(self, records: Records, actor: Actor, new: NewTask) -> Task:
         """Submit one; raises what :meth:`submit` answers."""
@@ -105,13 +129,14 @@ class Tasks:
             raise answer
         return answer
 
-    def _row(self, records: Records, submission: Submission) -> dict[str, Value]:
+    def _row(
+        self, records: Records, submission: Submission, queues: dict[tuple[int, str], int]
+    ) -> dict[str, Value]:
         actor, new = submission.actor, submission.new
         actor.require(Permission.SUBMIT)
         check_new_task(new)
-        input = json_text(new.input)
-        if input is not None and len(input) > self._max_payload_bytes:
-            raise TooLarge("the input", len(input.encode()), self._max_payload_bytes)
+        input = fitting("the input", new.input, self._max_payload_bytes, pointer="/input")
+        report = fitting("the report", new.report, self._max_payload_bytes, pointer="/report")
         now = to_micros(records.now)
         run_at = now if new.run_at is None else to_micros(new.run_at)
         if new.start_by is not None and to_micros(new.start_by) <= max(now, run_at):
@@ -121,8 +146,10 @@ class Tasks:
         for pointer, id in (("/parent", new.parent), ("/retry_of", new.retry_of)):
             if id is not None and records.tasks.get(actor.organisation, id) is None:
                 raise Invalid(f"there is no task {id}", pointer=pointer, code="unknown_task")
+        if new.id is not None and records.tasks.get(actor.organisation, new.id) is not None:
+            raise _id_taken(new.id)
         state, reason = (State.SCHEDULED, Reason.DELAYED) if run_at > now else (State.READY, None)
-        default_max_failures = self._queue(records, actor.organisation, new.queue)
+        default_max_failures = self._queue(records, actor.organisation, new.queue, queues)
         return {
             "id": new.id or self._new_id(),
             "organisation": actor.organisation,
@@ -148,130 +175,119 @@ class Tasks:
             "schedule": new.schedule,
             "rule": new.rule,
             "retry_of": new.retry_of,
-            "report": json_text(new.report),
+            "report": report,
             "actor": actor.identity,
             "origin": new.origin,
             "trace": new.trace,
         }
 
-    def _queue(self, records: Records, organisation: int, name: str) -> int:
-        """Return the queue's default of ``max_failures``; the queue is made when there is none."""
+    def _queue(
+        self, records: Records, organisation: int, name: str, queues: dict[tuple[int, str], int]
+    ) -> int:
+        """
+        Return the queue's default of ``max_failures``; the queue is made when there is none.
+
+        *queues* remembers for one batch only: a transaction may be undone, and another process may change a queue.
+        """
         place = (organisation, name)
-        if place not in self._known_queues:
-            if records.queues.insert(organisation, name, QueueSettings(), records.now):
-                records.events.append(
-                    "queue.created", organisation=organisation, subject=name, at=records.now, queue=name
-                )
+        if place not in queues:
             queue = records.queues.get(organisation, name)
-            assert queue is not None
-            self._known_queues[place] = queue.settings.max_failures
-        return self._known_queues[place]
+            if queue is None:
+                if records.queues.insert(organisation, name, QueueSettings(), records.now):
+                    records.events.append(
+                        "queue.created", organisation=organisation, subject=name, at=records.now, queue=name
+                    )
+                queue = records.queues.get(organisation, name)
+                assert queue is not None
+            queues[place] = queue.settings.max_failures
+        return queues[place]
 
-    def forget_queue(self, organisation: int, name: str) -> None:
-        """Look the queue's settings up again next time."""
-        self._known_queues.pop((organisation, name), None)
-
-    def _taken(
-        self, records: Records, submission: Submission, keyed: dict[tuple[int, str], int], position: int
-    ) -> Task | None:
+    def _taken(self, records: Records, submission: Submission) -> Task | None:
         """Answer a submission whose key is taken: the task that has it, None when the key is free, or raise."""
         actor, new = submission.actor, submission.new
-        assert new.key is not None
-        place = (actor.organisation, new.key)
-        if place in keyed:  # twice in one batch: the first is the one that counts
-            if new.on_conflict is OnConflict.RETURN:
-                return None
-            raise Conflict(f"the key {new.key!r} stands twice in this batch", code="key_taken")
-        existing = records.tasks.get_by_key(*place)
+        if new.key is None:
+            return None
+        existing = records.tasks.get_by_key(actor.organisation, new.key)
         if existing is None:
-            keyed[place] = position
             return None
         if new.on_conflict is OnConflict.RETURN:
             return existing
         if new.on_conflict is OnConflict.REPLACE and existing.state is not State.RUNNING:
-            self._end(records, [existing], State.CANCELED, Reason.REPLACED, None)
-            keyed[place] = position
+            self._cancel(records, [existing], Reason.REPLACED)
             return None
         raise _key_taken(new.key, existing)
 
     def _outrun(self, records: Records, submission: Submission) -> Task | Exception:
-        """Answer a submission that went in nowhere: the key was free when we looked, and is not now."""
-        key = submission.new.key
-        existing = records.tasks.get_by_key(submission.actor.organisation, key) if key is not None else None
-        if existing is None:
-            return Conflict(f"the key {key!r} was taken and freed just now; submit again", code="key_taken")
-        return existing if submission.new.on_conflict is OnConflict.RETURN else _key_taken(str(key), existing)
+        """Answer a submission that went in nowhere: its key was free when we looked and is not now, or its id is taken."""
+        new = submission.new
+        existing = (
+            records.tasks.get_by_key(submission.actor.organisation, new.key) if new.key is not None else None
+        )
+        if existing is not None:
+            return existing if new.on_conflict is OnConflict.RETURN else _key_taken(str(new.key), existing)
+        if new.id is not None:
+            return _id_taken(new.id)
+        return Conflict(f"the key {new.key!r} was taken and freed just now; submit again", code="key_taken")
 
-    def _point_at_first(
-        self,
-        submissions: Sequence[Submission],
-        answers: list[Task | Exception | None],
-        keyed: Mapping[tuple[int, str], int],
-    ) -> None:
-        """Answer what repeats a key of the same batch with the task that has it."""
-        for position, answer in enumerate(answers):
-            key = submissions[position].new.key
-            if answer is None and key is not None:
-                answers[position] = answers[keyed[submissions[position].actor.organisation, key]]
+    def _check_blockers(self, records: Records, submission: Submission) -> None:
+        new = submission.new
+        if not new.blocked_by:
+            return
+        found = records.tasks.get_many(submission.actor.organisation, list(dict.fromkeys(new.blocked_by)))
+        known = {task.id for task in found}
+        unknown = [
+            Fault(f"/blocked_by/{index}", "unknown_task", f"there is no task {id}")
+            for index, id in enumerate(new.blocked_by)
+            if id not in known
+        ]
+        if unknown:
+            raise Invalid(unknown[0].detail, faults=unknown)
 
     def _blockers(
-        self,
-        records: Records,
-        submissions: Sequence[Submission],
-        rows: dict[int, dict[str, Value]],
-        answers: list[Task | Exception | None],
+        self, records: Records, submissions: Sequence[Submission], rows: dict[int, dict[str, Value]]
     ) -> dict[int, list[str]]:
         """Suspend what must wait for other tasks; return the ids each waits for, by position."""
         waits: dict[int, list[str]] = {}
-        for position in [each for each in rows if submissions[each].new.blocked_by]:
-            submission = submissions[position]
-            wanted = list(dict.fromkeys(submission.new.blocked_by))
-            known = {task.id for task in records.tasks.get_many(submission.actor.organisation, wanted)}
-            unknown = [
-                Fault(f"/blocked_by/{index}", "unknown_task", f"there is no task {id}")
-                for index, id in enumerate(submission.new.blocked_by)
-                if id not in known
-            ]
-            if unknown:
-                del rows[position]
-                answers[position] = Invalid(unknown[0].detail, faults=unknown)
+        for position, row in rows.items():
+            wanted = submissions[position].new.blocked_by
+            if not wanted:
                 continue
-            blocked = sorted(records.work.open_ids(submission.actor.organisation, wanted))
+            organisation = submissions[position].actor.organisation
+            blocked = sorted(records.work.open_ids(organisation, list(dict.fromkeys(wanted))))
             if blocked:
                 waits[position] = blocked
-                rows[position].update(state=State.SUSPENDED.value, reason=Reason.BLOCKED)
+                row.update(state=State.SUSPENDED.value, reason=Reason.BLOCKED)
         return waits
 
     def _limit(
         self, records: Records, submissions: Sequence[Submission], rows: dict[int, dict[str, Value]]
     ) -> None:
         """Suspend what would be one too many of its concurrency key."""
-        free: dict[tuple[int, str], int] = {}
+        places: dict[tuple[int, str], int] = {}
         for position, row in rows.items():
             new = submissions[position].new
             if new.concurrency_key is None or row["state"] != State.READY.value:
                 continue
-            place = (submissions[position].actor.organisation, new.concurrency_key)
-            if place not in free:
-                free[place] = free_slots(records, *place, new.concurrency_limit)
-            if free[place]:
-                free[place] -= 1
-            else:
+            organisation = submissions[position].actor.organisation
+            if not take_slots(records, places, (organisation, new.concurrency_key, new.concurrency_limit)):
                 row.update(state=State.SUSPENDED.value, reason=Reason.LIMIT)
 
     # -- cancel, retry, run now ----------------------------------------------------------------------------------------------
 
-    def cancel(self, records: Records, actor: Actor, ids: Sequence[str]) -> list[Task | Exception]:
+    def cancel(
+        self, records: Records, actor: Actor, ids: Sequence[str], *, at_once: bool = False
+    ) -> list[Task | Exception]:
         """
         Cancel many, each with its open children. What nobody holds is canceled at once; what a worker runs is asked to
-        stop; what a person holds is taken away. Canceling what is canceled already changes nothing.
+        stop, or with *at_once* taken away like what a person holds: its next word is refused. Canceling what is canceled
+        already changes nothing.
 
         Refusals:
             Forbidden, NotFound, WrongState (the task has succeeded or failed).
         """
         actor.require(Permission.CONTROL)
         found = {task.id: task for task in records.tasks.lock(actor.organisation, ids)}
-        self._cancel(records, [task for task in found.values() if task.is_open], depth=0)
+        self._cancel(records, [task for task in found.values() if task.is_open], at_once=at_once)
         now_are = {task.id: task for task in records.tasks.get_many(actor.organisation, list(found))}
         return [_canceled(id, found.get(id), now_are.get(id)) for id in ids]
 
@@ -281,33 +297,32 @@ class Tasks:
             raise answer
         return answer
 
-    def _cancel(self, records: Records, tasks: Sequence[Task], depth: int) -> None:
-        if not tasks or depth > 100:
-            return
+    def _cancel(
+        self, records: Records, tasks: Sequence[Task], reason: Reason | None = None, *, at_once: bool = False
+    ) -> None:
+        """Cancel open tasks for *reason*, and with them all that is open below them, level by level."""
+        while tasks:
+            self._cancel_these(records, tasks, reason, at_once)
+            reason = None
+            children = []
+            for organisation in {task.organisation for task in tasks}:
+                parents = [task.id for task in tasks if task.organisation == organisation]
+                children += records.tasks.lock_open_children(organisation, parents)
+            tasks = children
+
+    def _cancel_these(
+        self, records: Records, tasks: Sequence[Task], reason: Reason | None, at_once: bool
+    ) -> None:
         running = [task for task in tasks if task.state is State.RUNNING]
         self._end(
-            records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, None, None
+            records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, reason, None
         )
-        by_people = [task for task in running if task.holder is not None and task.holder.startswith("user:")]
-        self._take_away(records, by_people)
-        asked = records.work.ask_to_stop(
-            [task.number for task in running if task not in by_people], records.now
-        )
+        taken = [task for task in running if at_once or str(task.holder).startswith("user:")]
+        self._take_away(records, taken)
+        asked = records.work.ask_to_stop([task.number for task in running if task not in taken], records.now)
         for task in asked:
             records.events.append_task("cancel_requested", task, records.now)
             records.news.add(f"stop:{task.holder}")
-        children = [
-            child
-            for task in tasks
-            for state in OPEN
-            for child in records.tasks.search(
-                task.organisation, TaskFilter(parent=task.id, states=(state,)), limit=10_000
-            )
-        ]
-        if children:
-            organisation = children[0].organisation
-            open_children = records.tasks.lock(organisation, [child.id for child in children])
-            self._cancel(records, [child for child in open_children if child.is_open], depth + 1)
 
     def _take_away(self, records: Records, tasks: Sequence[Task]) -> None:
         if not tasks:
@@ -315,6 +330,7 @@ class Tasks:
         now = to_micros(records.now)
         endings = [
             {
+                "organisation": task.organisation,
                 "number": task.number,
                 "claims": task.claims,
                 "holder": task.holder,
@@ -407,8 +423,15 @@ class Tasks:
 
         Returns:
             False when something was sent under this name before; nothing changes then.
+
+        Raises:
+            Forbidden, Invalid, TooLarge.
         """
         actor.require(Permission.SUBMIT)
+        faults = check_text(name, "/name", most=MAX_KEY_LENGTH)
+        if faults:
+            raise Invalid(faults[0].detail, faults=faults)
+        fitting("the payload", payload, self._max_payload_bytes, pointer="/payload")
         if not records.work.send(actor.organisation, name, payload, records.now):
             return False
         records.events.append("event.sent", organisation=actor.organisation, subject=name, at=records.now)
@@ -445,6 +468,8 @@ class Tasks:
     ) -> list[Task]:
         """Return the actor's tasks that match, newest first; see :meth:`TaskRecords.search`."""
         actor.require(Permission.READ)
+        if len(filter.labels) > MAX_FILTER_LABELS:
+            raise Invalid(f"a filter names at most {MAX_FILTER_LABELS} labels", code="too_many")
         return records.tasks.search(
             actor.organisation,
             filter,
@@ -500,6 +525,10 @@ def _key_taken(key: str, existing: Task) -> Conflict:
         code="key_taken",
         existing=existing.id,
     )
+
+
+def _id_taken(id: str) -> Conflict:
+    return Conflict(f"the id {id} is taken; take a fresh one", code="id_taken")
 
 
 def _canceled(id: str, before: Task | None, after: Task | None) -> Task | Exception:
@@ -562,3 +591,18 @@ def _task_of(submission: Submission, row: Mapping[str, Value], number: int) -> T
         trace=new.trace,
         cancel_requested_at=None,
     )
+
+
+def _rounds(submissions: Sequence[Submission]) -> list[list[int]]:
+    """Return the positions of *submissions* in rounds: what repeats a key or an id comes in a later one."""
+    rounds: list[list[int]] = [[]]
+    next_turn: dict[tuple[int, str, str], int] = {}
+    for position, submission in enumerate(submissions):
+        organisation, new = submission.actor.organisation, submission.new
+        names = [(organisation, noun, name) for noun, name in (("key", new.key), ("id", new.id)) if name is not None]
+        turn = max((next_turn.get(name, 0) for name in names), default=0)
+        next_turn.update(dict.fromkeys(names, turn + 1))
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(position)
+    return rounds

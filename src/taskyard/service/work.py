@@ -1,66 +1,57 @@
 """Claim, extend, settle: what holders do, workers and people alike; and what happens to those that died."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from operator import itemgetter
 from typing import Final, assert_never
 
 from taskyard.core.actor import Actor, Permission
 from taskyard.core.backoff import retry_delay
-from taskyard.core.errors import Invalid, LeaseLost, NotFound, TooLarge, WrongState
-from taskyard.core.limits import MAX_LOG_BYTES, MAX_PAYLOAD_BYTES, check_name
-from taskyard.core.outcome import Done, Failed, Later, Outcome, Released, Stopped, Waits
+from taskyard.core.errors import Conflict, Invalid, LeaseLost, LimitReached, NotFound, TooLarge, WrongState
+from taskyard.core.hold import Hold, Report, Settlement
+from taskyard.core.limits import (
+    MAX_KEY_LENGTH,
+    MAX_LOG_BYTES,
+    MAX_MESSAGE_LENGTH,
+    MAX_NAME_LENGTH,
+    MAX_PAYLOAD_BYTES,
+    MAX_PRIORITY,
+    check_name,
+    check_text,
+)
+from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.queue import Queue
 from taskyard.core.task import ACTIONS, MAX_LOSSES, Error, Json, Moved, NewTask, Reason, State, Task
 from taskyard.core.times import to_micros
 from taskyard.core.worker import Lane, Worker
 from taskyard.service.flow import EVENT, TASK, after_ends, after_slots, answer_event, tell_ready
+from taskyard.service.payloads import beginning, end, fitting
 from taskyard.service.rate import opens_at, starts_left, with_starts
 from taskyard.service.tasks import Submission, Tasks
-from taskyard.store.engine import Value
+from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
 from taskyard.store.tasks import Step, error_text
-from taskyard.store.values import from_json, json_text, micros
+from taskyard.store.values import from_json, micros
 
 WORKER: Final = "worker:"
 LOST: Final = Error(code="lost", message="the worker that ran this died or was cut off")
 POISONED: Final = Error(
-    code="poisoned", message=f"{MAX_LOSSES} workers died while running this, so it is likely what kills them"
+    code="poisoned",
+    message=f"{MAX_LOSSES} workers or their child processes died while running this, so it is likely what kills them",
 )
 
 
 @dataclass(frozen=True, slots=True)
-class Hold:
-    """One attempt, as its holder names it: every write of a holder carries it, and is refused when it no longer stands."""
+class _Place:
+    """Where is claimed, for whom and until when; ``found`` is the queue as it is stored, if it is."""
 
     organisation: int
-    number: int
-    id: str
-    claims: int
+    queue: str
+    found: Queue | None
     holder: str
-
-    @classmethod
-    def of(cls, task: Task) -> "Hold":
-        assert task.holder is not None
-        return cls(task.organisation, task.number, task.id, task.claims, task.holder)
-
-
-@dataclass(frozen=True, slots=True)
-class Settlement:
-    """The end of one attempt: what came of it, and the log captured meanwhile."""
-
-    hold: Hold
-    outcome: Outcome
-    log: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What a holder says while it works."""
-
-    hold: Hold
-    progress: Json = None
-    message: str | None = None
+    lease_until: datetime | None
 
 
 class Work:
@@ -113,7 +104,10 @@ class Work:
             state="active",
             claimed_at=None,
         )
-        records.workers.insert(worker)
+        try:
+            records.workers.insert(worker)
+        except Duplicate:
+            raise Conflict(f"a worker {id} has registered before; take a fresh id", code="id_taken") from None
         records.events.append(
             "worker.started", organisation=actor.organisation, subject=id, at=now, data={"name": name}
         )
@@ -150,14 +144,19 @@ class Work:
         return records.work.stops(WORKER + worker)
 
     def leave(self, records: Records, actor: Actor, worker: str) -> None:
-        """End a worker that goes by itself; what it still holds goes back untouched."""
+        """
+        End a worker that goes by itself; what it still holds goes back untouched.
+
+        One whose lease has run out cannot leave any more: it is dead, and its row is what the reaper finds its tasks by.
+        """
         actor.require(Permission.WORK)
-        held = records.work.held(WORKER + worker)
-        self._settle(records, [Settlement(Hold.of(task), Released()) for task in held])
-        if records.workers.end(worker, "gone", records.now):
-            records.events.append(
-                "worker.stopped", organisation=actor.organisation, subject=worker, at=records.now
-            )
+        if not records.workers.lives(actor.organisation, worker, records.now):
+            return
+        self._give_back(records, records.work.held(WORKER + worker))
+        records.workers.end(worker, "gone", records.now)
+        records.events.append(
+            "worker.stopped", organisation=actor.organisation, subject=worker, at=records.now
+        )
 
     def reap(self, records: Records, limit: int) -> int:
         """Take from dead workers and absent people what they held; return how many tasks."""
@@ -175,8 +174,24 @@ class Work:
             )
             taken += len(held)
         overdue = records.work.overdue(records.now, limit)
-        self._settle(records, [Settlement(Hold.of(task), Released("the lease ran out")) for task in overdue])
+        self._give_back(records, overdue, "the lease ran out")
         return taken + len(overdue)
+
+    def _give_back(self, records: Records, held: Sequence[Task], message: str | None = None) -> None:
+        """Make ready again what a holder lets go, in its old place; what was asked to stop has stopped by that."""
+        self._write(
+            records,
+            [
+                self._ending(
+                    records,
+                    task,
+                    State.READY if task.cancel_requested_at is None else State.CANCELED,
+                    None,
+                    message=message,
+                )
+                for task in held
+            ],
+        )
 
     def _lose(self, records: Records, held: Sequence[Task]) -> None:
         endings = []
@@ -191,9 +206,7 @@ class Work:
             else:
                 ending = self._ending(records, task, State.READY, Reason.LOST, error=LOST)
             endings.append({**ending, "failed": 1, "lost": 1})
-        settled = self._write(records, endings)
-        for moved in settled.values():
-            records.events.append_task("lost", moved, records.now, {"attempt": moved.claims})
+        self._write(records, endings)
 
     # -- claim ---------------------------------------------------------------------------------------------------------------
 
@@ -201,7 +214,10 @@ class Work:
         self, records: Records, actor: Actor, worker: str, lanes: Sequence[Lane], limit: int
     ) -> list[Task]:
         """
-        Give a worker up to *limit* ready tasks of its lanes, as the queues' limits allow; each lane gets its share first.
+        Give a worker up to *limit* ready tasks of its lanes, as the queues' limits allow.
+
+        Each queue gets its share first, so that a flood in one does not starve the others. Within a queue the most urgent go
+        first whatever their type, and types of equally urgent tasks share.
 
         Raises:
             LeaseLost: the worker's lease ran out.
@@ -209,81 +225,90 @@ class Work:
         actor.require(Permission.WORK)
         if not records.workers.lives(actor.organisation, worker, records.now):
             raise LeaseLost(f"held by worker {worker}", 0)
-        queues = records.queues.by_name(actor.organisation, sorted({lane.queue for lane in lanes}))
-        open_lanes = self._open_lanes(records, actor.organisation, lanes, queues)
+        types: dict[str, list[str]] = {}
+        for lane in dict.fromkeys(lanes):
+            types.setdefault(lane.queue, []).append(lane.type)
+        queues = records.queues.by_name(actor.organisation, sorted(types))
+        open_queues = [name for name in types if name not in queues or not queues[name].settings.paused]
         claimed: list[Task] = []
-        # Shares first, so that a flood in one lane does not starve the others; then what is left goes to whoever has more.
-        for wanted in self._shares(open_lanes, limit):
-            lane, share = wanted
+        for name, share in self._shares(open_queues, limit):
             room = min(share, limit - len(claimed))
             if room > 0:
-                claimed += self._claim_lane(
-                    records, actor.organisation, lane, queues, WORKER + worker, room, None
-                )
+                place = _Place(actor.organisation, name, queues.get(name), WORKER + worker, None)
+                claimed += self._claim_queue(records, place, types[name], room)
         for task in claimed:
-            records.events.append_task(
-                "started", task, records.now, {"attempt": task.claims, "holder": task.holder}
-            )
+            self._started(records, task)
         return claimed
 
-    def _shares(self, lanes: Sequence[Lane], limit: int) -> list[tuple[Lane, int]]:
-        if len(lanes) <= 1:
-            return [(lane, limit) for lane in lanes]
-        share = max(1, limit // len(lanes))
-        start = int(self._jitter() * len(lanes))
-        turned = [*lanes[start:], *lanes[:start]]
-        return [*((lane, share) for lane in turned), *((lane, limit) for lane in turned)]
+    def _shares(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
+        """Return each name with its share of *limit*, then each with all of it: what one leaves goes to who has more."""
+        if len(names) <= 1:
+            return [(name, limit) for name in names]
+        share = max(1, limit // len(names))
+        start = int(self._jitter() * len(names))
+        turned = [*names[start:], *names[:start]]
+        return [*((name, share) for name in turned), *((name, limit) for name in turned)]
 
-    def _open_lanes(
-        self, records: Records, organisation: int, lanes: Sequence[Lane], queues: Mapping[str, Queue]
-    ) -> list[Lane]:
-        """Return the lanes that are not paused and, where there are many, have something ready."""
-        open_lanes = [
-            lane for lane in lanes if lane.queue not in queues or not queues[lane.queue].settings.paused
-        ]
-        if len(open_lanes) <= 1:
-            return open_lanes
-        ready = {
-            Lane(queue, type)
-            for queue in sorted({lane.queue for lane in open_lanes})
-            for type in records.work.ready_types(organisation, queue)
-        }
-        return [lane for lane in open_lanes if lane in ready]
+    def _claim_queue(self, records: Records, place: _Place, types: Sequence[str], limit: int) -> list[Task]:
+        if len(types) == 1:
+            return self._claim_lane(records, place, types[0], limit)
+        claimed: list[Task] = []
+        while len(claimed) < limit:
+            heads = records.work.heads(place.organisation, place.queue, types, records.now)
+            if not heads:
+                break
+            urgency = max(heads.values())
+            most_urgent = [type for type, priority in heads.items() if priority == urgency]
+            before = len(claimed)
+            for type, share in self._shares(most_urgent, limit - before):
+                room = min(share, limit - len(claimed))
+                if room > 0:
+                    claimed += self._claim_lane(records, place, type, room, at_least=urgency)
+            if len(claimed) == before:
+                break  # a limit of the queue holds the most urgent back, and what is less urgent waits behind it
+        return claimed
 
     def _claim_lane(
-        self,
-        records: Records,
-        organisation: int,
-        lane: Lane,
-        queues: Mapping[str, Queue],
-        holder: str,
-        room: int,
-        lease_until: datetime | None,
+        self, records: Records, place: _Place, type: str, limit: int, *, at_least: int = -MAX_PRIORITY
     ) -> list[Task]:
-        queue = queues.get(lane.queue)
-        if queue is None or (queue.settings.concurrency is None and queue.settings.rate is None):
+        """Claim the first of one type in a queue whose priority is *at_least* that."""
+        settings = None if place.found is None else place.found.settings
+        if settings is None or (settings.concurrency is None and settings.rate is None):
             return records.work.claim(
-                organisation,
-                lane.queue,
-                lane.type,
-                holder=holder,
-                limit=room,
-                lease_until=lease_until,
+                place.organisation,
+                place.queue,
+                type,
+                holder=place.holder,
+                at_least=at_least,
+                limit=limit,
+                lease_until=place.lease_until,
                 now=records.now,
             )
-        picked = records.work.pick(organisation, lane.queue, lane.type, limit=room, now=records.now)
-        numbers = self._within_limits(records, queue, picked) if picked else []
-        return records.work.claim_numbers(numbers, holder=holder, lease_until=lease_until, now=records.now)
+        picked = records.work.pick(
+            place.organisation,
+            place.queue,
+            type,
+            at_least=at_least,
+            heaviest=settings.concurrency,
+            limit=limit,
+            now=records.now,
+        )
+        numbers = self._within_limits(records, place.organisation, place.queue, picked) if picked else []
+        return records.work.claim_numbers(
+            numbers, holder=place.holder, lease_until=place.lease_until, now=records.now
+        )
 
-    def _within_limits(self, records: Records, queue: Queue, picked: Sequence[tuple[int, int]]) -> list[int]:
+    def _within_limits(
+        self, records: Records, organisation: int, name: str, picked: Sequence[tuple[int, int]]
+    ) -> list[int]:
         """Return the numbers of the first of *picked* that the queue's limits let start, and count them as started."""
-        locked = records.queues.lock(queue.organisation, queue.name)
+        locked = records.queues.lock(organisation, name)
         if locked is None:
             return []
         queue, log = locked
         numbers = [number for number, _ in picked]
         if queue.settings.concurrency is not None:
-            free = queue.settings.concurrency - records.work.running_weight(queue.organisation, queue.name)
+            free = queue.settings.concurrency - records.work.running_weight(organisation, name)
             numbers = []
             for number, weight in picked:
                 if weight > free:
@@ -294,7 +319,7 @@ class Work:
             numbers = numbers[: starts_left(log, queue.settings.rate, records.now)]
             if numbers:
                 log = with_starts(log, len(numbers), queue.settings.rate, records.now)
-                records.queues.set_rate_log(queue.organisation, queue.name, log)
+                records.queues.set_rate_log(organisation, name, log)
         return numbers
 
     def claim_next(
@@ -309,14 +334,13 @@ class Work:
             return None
         heads = []
         for type in records.work.ready_types(actor.organisation, queue):
-            head = records.work.head(actor.organisation, queue, type)
+            head = records.work.head(actor.organisation, queue, type, records.now)
             if head is not None:
                 heads.append((head, type))
         until = records.now + (lease or found.settings.lease)
+        place = _Place(actor.organisation, queue, found, actor.identity, until)
         for _, type in sorted(heads):
-            claimed = self._claim_lane(
-                records, actor.organisation, Lane(queue, type), {queue: found}, actor.identity, 1, until
-            )
+            claimed = self._claim_lane(records, place, type, 1)
             if claimed:
                 return self._started(records, claimed[0])
         return None
@@ -326,25 +350,30 @@ class Work:
         Give the person who asks this very task; whoever holds it already keeps it.
 
         Raises:
-            NotFound, Forbidden, WrongState (it is not ready).
+            NotFound, Forbidden, WrongState (it is not ready), Conflict (its queue is paused), LimitReached (of its queue).
         """
         actor.require(Permission.WORK)
         locked = records.tasks.lock(actor.organisation, [id])
         if not locked:
             raise NotFound("task", id)
         [task] = locked
-        if task.state is State.RUNNING and task.holder == actor.identity:
+        if task.holder == actor.identity and not _is_overdue(task, records.now):
             return task
         queue = records.queues.get(actor.organisation, task.queue)
-        if task.state is not State.READY or queue is None:
+        late = task.start_by is not None and task.start_by <= records.now and task.started_at is None
+        if task.state is not State.READY or queue is None or late:
             raise WrongState(id, task.state, "claim", ACTIONS[task.state])
+        if queue.settings.paused:
+            raise Conflict(f"the queue {queue.name} is paused; resume it first", code="queue_paused")
+        if not self._within_limits(records, actor.organisation, queue.name, [(task.number, task.weight)]):
+            opens = rate_opens_at(records, queue)
+            wait = timedelta(seconds=1) if opens is None else opens - records.now
+            raise LimitReached(f"the queue {queue.name} lets no more tasks start now", wait)
         until = records.now + (lease or queue.settings.lease)
-        claimed = records.work.claim_numbers(
+        [claimed] = records.work.claim_numbers(
             [task.number], holder=actor.identity, lease_until=until, now=records.now
         )
-        if not claimed:
-            raise WrongState(id, task.state, "claim", ACTIONS[task.state])
-        return self._started(records, claimed[0])
+        return self._started(records, claimed)
 
     def _started(self, records: Records, task: Task) -> Task:
         records.events.append_task(
@@ -356,41 +385,52 @@ class Work:
 
     def extend(self, records: Records, actor: Actor, task: Task, *, lease: timedelta) -> Task:
         """Keep a person's lease on *task* for *lease* from now. Raises LeaseLost."""
-        extended = records.work.extend(replace(task, holder=actor.identity), records.now + lease, records.now)
+        actor.require(Permission.WORK)
+        mine = replace(task, holder=actor.identity, organisation=actor.organisation)
+        extended = records.work.extend(mine, records.now + lease, records.now)
         if extended is None:
             raise LeaseLost(task.id, task.claims)
         return extended
 
     def report(self, records: Records, reports: Sequence[Report]) -> list[Exception | None]:
         """Write progress and messages of many attempts; who no longer holds his is told so."""
-        now = to_micros(records.now)
-        kept = records.tasks.set_progress(
-            [
-                {
-                    "number": each.hold.number,
-                    "claims": each.hold.claims,
-                    "holder": each.hold.holder,
-                    "progress": json_text(each.progress),
-                    "message": each.message,
-                    "now": now,
-                }
-                for each in reports
-            ]
-        )
-        answers: list[Exception | None] = []
-        for each in reports:
-            if each.hold.number not in kept:
-                answers.append(LeaseLost(each.hold.id, each.hold.claims))
+        answers: list[Exception | None] = [None] * len(reports)
+        said: dict[tuple[int, int, str, int], dict[str, Value]] = {}
+        for position, each in enumerate(reports):
+            try:
+                row = self._report_row(records, each)
+            except (Invalid, TooLarge) as refusal:
+                answers[position] = refusal
+                continue
+            # The last word counts where one attempt reports twice; what it does not speak of stays as it was.
+            known = said.setdefault(_fence(each.hold), row)
+            known.update((name, value) for name, value in row.items() if value is not None)
+        kept = records.tasks.set_progress(sorted(said.values(), key=itemgetter("number")))
+        for position, each in enumerate(reports):
+            if answers[position] is not None:
+                continue
+            if _fence(each.hold) not in kept:
+                answers[position] = LeaseLost(each.hold.id, each.hold.claims)
                 continue
             records.events.append(
                 "task.progressed",
                 organisation=each.hold.organisation,
                 subject=each.hold.id,
                 at=records.now,
-                data={"progress": each.progress, "message": each.message},
+                data={"progress": each.progress, "message": _message(each.message)},
             )
-            answers.append(None)
         return answers
+
+    def _report_row(self, records: Records, report: Report) -> dict[str, Value]:
+        return {
+            "organisation": report.hold.organisation,
+            "number": report.hold.number,
+            "claims": report.hold.claims,
+            "holder": report.hold.holder,
+            "progress": self._fitting("the progress", report.progress),
+            "message": _message(report.message),
+            "now": to_micros(records.now),
+        }
 
     def set_report(
         self,
@@ -401,9 +441,17 @@ class Work:
         rule: str | None = None,
         message: str | None = None,
     ) -> None:
-        """Write the execution report of a plan, and the rule it was resolved to. Raises LeaseLost."""
+        """Write the execution report of a plan, and the rule it was resolved to. Raises LeaseLost, Invalid, TooLarge."""
+        self._fitting("the report", report)
         written = records.tasks.set_report(
-            hold.number, hold.claims, hold.holder, report=report, rule=rule, message=message, now=records.now
+            hold.number,
+            hold.claims,
+            hold.holder,
+            organisation=hold.organisation,
+            report=report,
+            rule=rule,
+            message=_message(message),
+            now=records.now,
         )
         if not written:
             raise LeaseLost(hold.id, hold.claims)
@@ -438,8 +486,9 @@ class Work:
         return id
 
     def finish_step(self, records: Records, hold: Hold, name: str, output: Json) -> Step:
-        """Remember a step as done; return it as it is remembered: the first to finish counts. Raises LeaseLost, TooLarge."""
+        """Remember a step as done; return it as it is remembered: the first to finish counts. Raises LeaseLost, Invalid, TooLarge."""
         self._check(records, hold)
+        _check_text(name, "/step")
         self._fitting(f"the output of the step {name!r}", output)
         records.tasks.add_step(hold.number, name, hold.claims, output, records.now)
         step = records.tasks.get_step(hold.number, name)
@@ -447,8 +496,10 @@ class Work:
         return step
 
     def steps(self, records: Records, hold: Hold) -> list[Step]:
-        """Return the steps of a task that are done. Raises LeaseLost."""
-        self._check(records, hold)
+        """Return the steps of a task that are done; a read. Raises LeaseLost."""
+        task = records.tasks.get_by_number(hold.organisation, hold.number)
+        if not _stands(task, hold, records.now):
+            raise LeaseLost(hold.id, hold.claims)
         return records.tasks.steps(hold.number)
 
     def spawn(
@@ -461,6 +512,7 @@ class Work:
             LeaseLost, and what submitting raises; nothing is submitted then.
         """
         self._check(records, hold)
+        _check_text(step, "/step")
         done = records.tasks.get_step(hold.number, step)
         if done is not None:
             return [str(id) for id in done.output]
@@ -476,17 +528,14 @@ class Work:
     def save_log(self, records: Records, hold: Hold, text: str) -> None:
         """Write what the attempt has logged so far; the newest is kept when it is too long. Raises LeaseLost."""
         self._check(records, hold)
-        records.tasks.set_log(hold.number, hold.claims, text[-MAX_LOG_BYTES:], records.now)
+        records.tasks.set_log(hold.number, hold.claims, end(text, MAX_LOG_BYTES), records.now)
 
     def _check(self, records: Records, hold: Hold) -> None:
-        if not records.work.holds(hold.number, hold.claims, hold.holder):
+        if not records.work.holds(hold.organisation, hold.number, hold.claims, hold.holder):
             raise LeaseLost(hold.id, hold.claims)
 
     def _fitting(self, what: str, value: Json) -> str | None:
-        text = json_text(value)
-        if text is not None and len(text) > self._max_payload_bytes:
-            raise TooLarge(what, len(text.encode()), self._max_payload_bytes)
-        return text
+        return fitting(what, value, self._max_payload_bytes)
 
     # -- settle --------------------------------------------------------------------------------------------------------------
 
@@ -496,50 +545,49 @@ class Work:
 
         Refusals:
             LeaseLost: the attempt is no longer the holder's; nothing of it is kept.
-            TooLarge: the output; the attempt is still the holder's, who may settle it otherwise.
+            Invalid, TooLarge: the output; the attempt is still the holder's, who may settle it otherwise.
         """
-        return self._settle(records, settlements)
-
-    def _settle(self, records: Records, settlements: Sequence[Settlement]) -> list[Moved | Exception]:
         if not settlements:
             return []
         dead = self._dead_holders(records, settlements)
-        undecided = [each.hold.number for each in settlements if not isinstance(each.outcome, Done)]
-        attempts = records.work.lock_attempts(undecided)
-        endings: list[dict[str, Value]] = []
-        refused: dict[int, Exception] = {}
+        looked_at = _to_look_at(settlements)
+        attempts = records.work.lock_attempts(sorted(looked_at))
+        endings: dict[int, dict[str, Value]] = {}
         waits: dict[int, list[tuple[int, str, str]]] = {}
-        for settlement in settlements:
+        answers: list[Moved | Exception | None] = [None] * len(settlements)
+        for position, settlement in enumerate(settlements):
             hold = settlement.hold
+            attempt = attempts.get(hold.number)
+            stands = hold.number not in looked_at or _stands(attempt, hold, records.now)
             try:
-                if hold.holder in dead:
+                # A number that is in the endings was looked at: its attempt is ended by an earlier settlement of this batch.
+                if (hold.organisation, hold.holder) in dead or not stands or hold.number in endings:
                     raise LeaseLost(hold.id, hold.claims)
-                endings.append(self._decided(records, settlement, attempts.get(hold.number), waits))
-            except (LeaseLost, TooLarge) as refusal:
-                refused[hold.number] = refusal
-        endings.sort(key=lambda ending: ending["number"])  # type: ignore[arg-type, return-value]
-        settled = self._write(records, endings, waits)
-        answers: list[Moved | Exception] = []
-        for settlement in settlements:
-            hold = settlement.hold
-            task = settled.get(hold.number)
-            if hold.number in refused:
-                answers.append(refused[hold.number])
-            elif task is None or task.claims != hold.claims:
-                answers.append(LeaseLost(hold.id, hold.claims))
-            else:
-                if settlement.log:
-                    records.tasks.set_log(
-                        hold.number, hold.claims, settlement.log[-MAX_LOG_BYTES:], records.now
-                    )
-                answers.append(task)
-        return answers
+                endings[hold.number] = self._decided(records, settlement, attempt, waits)
+            except (LeaseLost, Invalid, TooLarge) as refusal:
+                answers[position] = refusal
+        settled = self._write(records, [endings[number] for number in sorted(endings)], waits)
+        for position, settlement in enumerate(settlements):
+            if answers[position] is None:
+                answers[position] = self._settled(records, settlement, settled)
+        return [answer for answer in answers if answer is not None]
 
-    def _dead_holders(self, records: Records, settlements: Sequence[Settlement]) -> set[str]:
+    def _settled(
+        self, records: Records, settlement: Settlement, settled: Mapping[int, Moved]
+    ) -> Moved | Exception:
+        hold = settlement.hold
+        task = settled.get(hold.number)
+        if task is None:
+            return LeaseLost(hold.id, hold.claims)
+        if settlement.log:
+            records.tasks.set_log(hold.number, hold.claims, end(settlement.log, MAX_LOG_BYTES), records.now)
+        return task
+
+    def _dead_holders(self, records: Records, settlements: Sequence[Settlement]) -> set[tuple[int, str]]:
         """Return the workers among the holders whose lease has run out: late is refused, even before the reaper came by."""
         holders = {(each.hold.organisation, each.hold.holder) for each in settlements}
         return {
-            holder
+            (organisation, holder)
             for organisation, holder in holders
             if holder.startswith(WORKER)
             and not records.workers.lives(organisation, holder.removeprefix(WORKER), records.now)
@@ -557,10 +605,10 @@ class Work:
         if isinstance(outcome, Done):
             output = self._fitting("the output", outcome.output)
             return self._ending(records, hold, State.SUCCEEDED, None, output=output)
-        if task is None or task.claims != hold.claims or task.holder != hold.holder:
-            raise LeaseLost(hold.id, hold.claims)
+        assert task is not None  # looked at, and found to stand
         if task.cancel_requested_at is not None:
-            return self._ending(records, hold, State.CANCELED, None)
+            message = outcome.message if isinstance(outcome, Stopped | Released) else None
+            return self._ending(records, hold, State.CANCELED, None, message=message)
         match outcome:
             case Failed():
                 return self._failed(records, task, outcome)
@@ -578,24 +626,29 @@ class Work:
                 assert_never(outcome)
 
     def _failed(self, records: Records, task: Task, failed: Failed) -> dict[str, Value]:
-        error = Error(code=failed.code, message=failed.message, traceback=failed.traceback)
-        reason = Reason.TIMED_OUT if failed.code == Reason.TIMED_OUT else None
+        error = _error_of(failed)
+        spent: dict[str, Value] = {"failed": 1, "lost": int(failed.code == Reason.KILLED)}
+        if failed.code == Reason.KILLED and task.losses + 1 >= MAX_LOSSES:
+            error = replace(POISONED, message=f"{POISONED.message}; at last: {failed.message}")
+            return {**self._ending(records, task, State.FAILED, Reason.POISONED, error=error), **spent}
+        reason = Reason(failed.code) if failed.code in (Reason.TIMED_OUT, Reason.KILLED) else None
         if failed.final or task.failures + 1 >= task.max_failures:
-            return {**self._ending(records, task, State.FAILED, reason, error=error), "failed": 1}
+            return {**self._ending(records, task, State.FAILED, reason, error=error), **spent}
         after = (
             failed.after if failed.after is not None else retry_delay(task.failures + 1, jitter=self._jitter)
         )
         ending = self._ending(
             records, task, State.SCHEDULED, Reason.RETRY, run_at=records.now + after, error=error
         )
-        return {**ending, "failed": 1}
+        return {**ending, **spent}
 
     def _waiting(
         self, records: Records, task: Task, outcome: Waits, waits: dict[int, list[tuple[int, str, str]]]
     ) -> dict[str, Value]:
         open_ids = records.work.open_ids(task.organisation, list(outcome.tasks))
         blockers = [(task.number, TASK, id) for id in sorted(open_ids) if id != task.id]
-        for name in outcome.events:
+        for index, name in enumerate(outcome.events):
+            _check_text(name, f"/events/{index}")
             sent = records.work.signal(task.organisation, name)
             if sent is not None:
                 answer_event(records, task.number, task.claims, name, sent[0])
@@ -623,6 +676,7 @@ class Work:
         now = to_micros(records.now)
         terminal = state in (State.SUCCEEDED, State.FAILED, State.CANCELED)
         return {
+            "organisation": hold.organisation,
             "number": hold.number,
             "claims": hold.claims,
             "holder": hold.holder,
@@ -635,7 +689,7 @@ class Work:
             "lost": 0,
             "output": output,
             "error": error_text(error),
-            "message": message,
+            "message": _message(message),
             "now": now,
         }
 
@@ -654,10 +708,19 @@ class Work:
                 [blocker for number in settled if number in waits for blocker in waits[number]]
             )
         errors = {ending["number"]: ending["error"] for ending in endings if ending["error"] is not None}
+        # Who decided belongs in the log for good; that a worker did stands in the event of its start.
+        people = {
+            ending["number"]: ending["holder"]
+            for ending in endings
+            if not str(ending["holder"]).startswith(WORKER)
+        }
         ended: list[Moved] = []
         freed: list[Moved] = []
         for task in settled.values():
+            records.news.add(f"left:{task.organisation}:{task.queue}")  # a queue with a limit has room for another
             data: dict[str, Json] = {"attempt": task.claims}
+            if task.number in people:
+                data["holder"] = people[task.number]
             if not task.is_open:
                 ended.append(task)
                 if task.state is State.FAILED:
@@ -677,9 +740,64 @@ class Work:
         return settled
 
 
+def _fence(hold: Hold) -> tuple[int, int, str, int]:
+    return hold.number, hold.claims, hold.holder, hold.organisation
+
+
+def _to_look_at(settlements: Sequence[Settlement]) -> set[int]:
+    """
+    Return the numbers of the tasks that must be read before their attempts can be ended.
+
+    A worker's ``Done`` needs no look, as the write is fenced; but of several settlements of one task the right one must be
+    known, and a person's lease stands on the task.
+    """
+    times = Counter(each.hold.number for each in settlements)
+    return {
+        each.hold.number
+        for each in settlements
+        if times[each.hold.number] > 1
+        or not isinstance(each.outcome, Done)
+        or not each.hold.holder.startswith(WORKER)
+    }
+
+
+def _stands(attempt: Task | None, hold: Hold, now: datetime) -> bool:
+    return (
+        attempt is not None
+        and _fence(hold) == (attempt.number, attempt.claims, attempt.holder, attempt.organisation)
+        and not _is_overdue(attempt, now)
+    )
+
+
+def _is_overdue(task: Task, now: datetime) -> bool:
+    """Say whether a person's lease has run out; the reaper takes the task away shortly."""
+    return task.lease_until is not None and task.lease_until < now
+
+
+def _message(text: str | None) -> str | None:
+    return None if text is None else beginning(text, MAX_MESSAGE_LENGTH)
+
+
+def _error_of(failed: Failed) -> Error:
+    """Return the error as it is kept. A failure is never refused for what it says: it is cut instead."""
+    return Error(
+        code=beginning(failed.code, MAX_NAME_LENGTH) or "error",
+        message=beginning(failed.message, MAX_MESSAGE_LENGTH),
+        traceback=None if failed.traceback is None else end(failed.traceback, MAX_LOG_BYTES),
+    )
+
+
+def _check_text(text: str, pointer: str) -> None:
+    faults = check_text(text, pointer, most=MAX_KEY_LENGTH)
+    if faults:
+        raise Invalid(faults[0].detail, faults=faults)
+
+
 def _still_open_kind(task: Moved) -> str:
     if task.reason == Reason.RETRY:
         return "retried"
+    if task.reason == Reason.LOST:
+        return "lost"
     if task.state is State.SUSPENDED:
         return "suspended"
     return "released" if task.state is State.READY else "delayed"
