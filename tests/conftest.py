@@ -3,23 +3,24 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
 from uuid_utils import uuid7
 
 from taskyard.core.actor import Actor
+from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Outcome
 from taskyard.core.task import NewTask, Task
 from taskyard.core.worker import LEASE, Lane
 from taskyard.service.services import Services, build_services
 from taskyard.service.tasks import Submission
-from taskyard.service.work import Hold, Settlement
 from taskyard.store.engine import Database
+from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.records import Records
 from taskyard.store.sqlite import SqliteDatabase
 from taskyard.store.store import Store
+from tests.postgres import TestServer
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -136,12 +137,26 @@ def clock() -> Clock:
     return Clock()
 
 
-@pytest.fixture(params=["sqlite"])
-def database(request: pytest.FixtureRequest, tmp_path: Path, clock: Clock) -> Database:
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[TestServer]:
+    """The PostgreSQL server of this run, started when the first test asks for it."""
+    server = TestServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database(request: pytest.FixtureRequest, clock: Clock) -> Iterator[Database]:
     """A fresh, migrated database of each engine."""
-    database = SqliteDatabase(tmp_path / "yard.db", clock)
-    database.migrate()
-    return database
+    if request.param == "sqlite":
+        embedded = SqliteDatabase(request.getfixturevalue("tmp_path") / "yard.db", clock)
+        embedded.migrate()
+        yield embedded
+        return
+    server: TestServer = request.getfixturevalue("postgres")
+    url = server.borrow()
+    yield PostgresDatabase(url, now=clock)
+    server.give_back(url)
 
 
 @pytest.fixture
