@@ -20,6 +20,7 @@ from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.records import Records
 from taskyard.store.sqlite import SqliteDatabase
 from taskyard.store.store import Store
+from taskyard.yard import Yard as Program
 from tests.postgres import TestServer
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -170,3 +171,10 @@ def yard(database: Database, clock: Clock) -> Iterator[Yard]:
 
     yield Yard(store, build_services(new_id, lambda: 0.0), clock, store.write(first))
     store.close()
+
+
+@pytest.fixture
+def program(database: Database) -> Iterator[Program]:
+    """The yard of a program, as its users declare and open it, with the machine's clock, on a fresh database of each engine."""
+    with Program(database.url) as program:
+        yield program

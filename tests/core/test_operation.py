@@ -54,6 +54,12 @@ def test_work_is_written_as_it_is_read():
         heedless=True,
     )
     assert RackWork.of(whole.document()) == whole
-    for document in (None, [], {}, {**whole.document(), "operation": "dance"}, {**whole.document(), "components": 5}):
+    for document in (
+        None,
+        [],
+        {},
+        {**whole.document(), "operation": "dance"},
+        {**whole.document(), "components": 5},
+    ):
         with pytest.raises(ValueError, match=r"rack|Operation"):
             RackWork.of(document)

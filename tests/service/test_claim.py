@@ -201,9 +201,7 @@ def test_a_queue_that_does_not_exist_is_not_found(yard):
 
 def test_a_person_keeps_a_lease_by_extending_it_until_it_has_run_out(yard):
     task = yard.submit()
-    claimed = yard.write(
-        yard.services.work.claim_task, yard.actor, task.id, lease=timedelta(minutes=10)
-    )
+    claimed = yard.write(yard.services.work.claim_task, yard.actor, task.id, lease=timedelta(minutes=10))
     yard.clock.forward(minutes=9)
     extended = yard.write(yard.services.work.extend, yard.actor, claimed, lease=timedelta(minutes=10))
     assert extended.lease_until == yard.clock.now + timedelta(minutes=10)
@@ -215,9 +213,7 @@ def test_a_person_keeps_a_lease_by_extending_it_until_it_has_run_out(yard):
 
 def test_a_person_who_is_away_too_long_loses_the_task_and_no_try(yard):
     task = yard.submit()
-    claimed = yard.write(
-        yard.services.work.claim_task, yard.actor, task.id, lease=timedelta(minutes=10)
-    )
+    claimed = yard.write(yard.services.work.claim_task, yard.actor, task.id, lease=timedelta(minutes=10))
     yard.clock.forward(minutes=11)
 
     with pytest.raises(LeaseLost):  # late is refused, even before the reaper came by

@@ -328,6 +328,15 @@ def test_a_worker_is_not_named_in_the_log_for_what_it_ends(yard):
     assert last_event(yard, task).data == {"attempt": 1}
 
 
+def test_what_a_person_holds_is_canceled_at_once_whatever_key_they_carry(yard, inbox, ana):
+    for actor in (ana, replace(ana, identity="key:shared")):
+        task = pet(yard)
+        yard.write(inbox.claim, actor, task.id)
+        assert yard.write(yard.services.tasks.cancel_one, yard.actor, task.id).state is State.CANCELED
+        with pytest.raises(WrongState):
+            yard.write(inbox.complete, actor, task.id, {"species": "cat"})
+
+
 # -- comments ----------------------------------------------------------------------------------------------------------------
 
 

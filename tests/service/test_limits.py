@@ -1,6 +1,7 @@
 """Limits: so many at once in a queue, so many at once of a key, and whoever waits for a slot gets it."""
 
 import random
+from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 
@@ -179,9 +180,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_slot_is_given_on_however_its_task_leaves_it(yard, way):
-    first = yard.submit(
-        concurrency_key="db", key="daily", start_by=yard.clock.now + timedelta(minutes=1)
-    )
+    first = yard.submit(concurrency_key="db", key="daily", start_by=yard.clock.now + timedelta(minutes=1))
     second = yard.submit(concurrency_key="db")
     worker = yard.worker(lease=timedelta(hours=9))
     assert states(yard, [first, second]) == ["ready", "suspended"]
@@ -302,10 +301,8 @@ class Walk:
     def step(self) -> None:
         moves = (self.submit, self.submit, self.claim, self.claim, self.settle, self.settle, self.cancel,
                  self.pass_time, self.send, self.run_now)  # fmt: skip
-        try:
+        with suppress(TaskyardError):  # a refusal changes nothing, which the laws below would tell
             self.chance.choice(moves)()
-        except TaskyardError:
-            pass  # a refusal changes nothing, which the laws below would tell
         self.obey()
 
     def submit(self) -> None:
@@ -394,7 +391,9 @@ class Walk:
         self._nobody_waits_for_what_is_over(tasks)
 
     def _the_events_tell_every_move_once_and_only_listed_moves(self, tasks) -> None:
-        for event in self.yard.read(lambda r: r.events.read(self.cursor, limit=10_000, organisation=self.yard.organisation)):
+        for event in self.yard.read(
+            lambda r: r.events.read(self.cursor, limit=10_000, organisation=self.yard.organisation)
+        ):
             self.cursor = event.cursor
             if event.kind == "task.submitted":
                 assert event.subject not in self.told
@@ -432,7 +431,9 @@ class Walk:
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32))
 def test_whatever_is_done_in_any_order_only_listed_moves_are_made_and_no_slot_is_lost(yard, seed):

@@ -46,7 +46,9 @@ def rack(yard, site):
 
 @pytest.fixture
 def trays(yard, site, rack):
-    return {tray.name: tray for tray in yard.read(yard.services.sites.trays, site, TrayFilter(racks=[rack.id]))}
+    return {
+        tray.name: tray for tray in yard.read(yard.services.sites.trays, site, TrayFilter(racks=[rack.id]))
+    }
 
 
 @pytest.fixture
@@ -91,7 +93,10 @@ def test_an_inventory_is_loaded_again_and_again_and_keeps_ids_and_what_was_obser
         ({"site": [{"name": "x", "colour": "red"}]}, "/site/0/colour"),
         ({"site": [{"name": "x", "id": "1"}]}, "/site/0/id"),
         (inventory(operable="yes"), "/site/0/operable"),
-        ({"site": [{"name": "x", "rack": [{"name": "r", "tray": [{"name": "t", "kind": "Toaster"}]}]}]}, "/site/0/rack/0/tray/0/kind"),
+        (
+            {"site": [{"name": "x", "rack": [{"name": "r", "tray": [{"name": "t", "kind": "Toaster"}]}]}]},
+            "/site/0/rack/0/tray/0/kind",
+        ),
         ({"site": [{"name": "x"}, {"name": "x"}]}, ""),
     ],
 )
@@ -106,9 +111,7 @@ def test_another_organisations_site_is_not_found_and_cannot_be_taken(yard, site)
     with pytest.raises(ForeignSite):
         yard.read(yard.services.sites.get, stranger, site.id)
     with pytest.raises(Conflict):
-        yard.write(
-            yard.services.sites.load, read_inventory(inventory(id=site.id), organisation="other")
-        )
+        yard.write(yard.services.sites.load, read_inventory(inventory(id=site.id), organisation="other"))
 
 
 # -- conflicts -------------------------------------------------------------------------------------------------------------
@@ -183,7 +186,9 @@ def test_what_has_waited_too_long_ends(yard, do):
 def test_a_pinned_rule_must_be_there_before_anything_begins(yard, site, do):
     with pytest.raises(Invalid, match="no rule"):
         do(Wanted(operation=Operation.POWER, code="power_on", rule="nope"))
-    assert yard.read(yard.services.operations.of_site, yard.actor, site, open_only=False, limit=9, offset=0) == ([], 0)
+    assert yard.read(
+        yard.services.operations.of_site, yard.actor, site, open_only=False, limit=9, offset=0
+    ) == ([], 0)
 
 
 def test_who_may_only_look_may_not_operate(yard, site, trays):
@@ -286,7 +291,11 @@ def test_there_is_one_default_for_an_operation_and_its_code(yard, site, make):
 
     found, total = yard.read(yard.services.rules.search, yard.actor, site, limit=10)
 
-    assert [(rule.name, rule.is_default) for rule in found] == [("other", True), ("second", True), ("first", False)]
+    assert [(rule.name, rule.is_default) for rule in found] == [
+        ("other", True),
+        ("second", True),
+        ("first", False),
+    ]
     assert total == 3
 
 

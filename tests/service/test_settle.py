@@ -141,7 +141,11 @@ def test_an_output_that_is_too_large_or_not_json_is_refused_and_the_attempt_may_
     yard.submit()
     big, small = yard.worker().claim(2)
 
-    for output, refusal in (("é" * (MAX_PAYLOAD_BYTES // 2), TooLarge), (object(), Invalid), ("\ud800", Invalid)):
+    for output, refusal in (
+        ("é" * (MAX_PAYLOAD_BYTES // 2), TooLarge),
+        (object(), Invalid),
+        ("\ud800", Invalid),
+    ):
         answers = settle_all(yard, Settlement(Hold.of(big), Done(output)))
         assert isinstance(answers[0], refusal)
         assert yard.get(big).state is State.RUNNING

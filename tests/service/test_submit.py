@@ -66,9 +66,7 @@ def test_a_queue_whose_making_was_undone_is_made_by_the_next_submit(yard):
 
 def test_the_queue_says_how_often_its_tasks_may_fail_as_it_is_set_now(yard):
     yard.submit(queue="images")
-    yard.write(
-        lambda r: r.queues.update(yard.organisation, "images", QueueSettings(max_failures=2), r.now)
-    )
+    yard.write(lambda r: r.queues.update(yard.organisation, "images", QueueSettings(max_failures=2), r.now))
 
     assert yard.submit(queue="images").max_failures == 2
     assert yard.submit(queue="images", max_failures=9).max_failures == 9
@@ -161,9 +159,7 @@ def test_who_repeats_a_key_is_answered_the_same_in_one_batch_as_later(yard, on_c
 
 
 def test_who_repeats_the_key_of_one_that_was_refused_gets_the_key(yard):
-    refused, second = submit_all(
-        yard, keyed(blocked_by=("no-such-task",)), keyed(OnConflict.RETURN)
-    )
+    refused, second = submit_all(yard, keyed(blocked_by=("no-such-task",)), keyed(OnConflict.RETURN))
 
     assert isinstance(refused, Invalid)
     assert yard.get(second).state is State.READY
@@ -316,9 +312,7 @@ def test_a_relabelled_task_is_found_by_its_new_labels_only(yard):
     yard.write(yard.services.tasks.relabel, yard.actor, task.id, {"site": "y"})
 
     def found(site):
-        return yard.read(
-            yard.services.tasks.search, yard.actor, TaskFilter(labels={"site": site}), limit=10
-        )
+        return yard.read(yard.services.tasks.search, yard.actor, TaskFilter(labels={"site": site}), limit=10)
 
     assert [len(found("x")), len(found("y"))] == [0, 1]
     assert yard.get(task).labels == {"site": "y"}

@@ -40,7 +40,8 @@ class Passwords:
         mark = hmac.digest(self._pepper, password.encode(errors="replace"), "sha256")
         if hashed is not None and hmac.compare_digest(self._right.get(hashed, b""), mark):
             return True
-        if self._stand_in_hash is None:  # at the first password of all, right or wrong, and not at every start
+        # Made for the first password of all, right or wrong, and not at every start.
+        if self._stand_in_hash is None:
             self._stand_in_hash = self._hasher.hash(self._stand_in)
         try:
             self._hasher.verify(hashed or self._stand_in_hash, password)

@@ -159,6 +159,21 @@ class Operations:
         waiting = [task for task in others if task.state is State.SUSPENDED and task.started_at is None]
         return [task for task in others if task not in waiting], waiting
 
+    def enter(self, records: Records, task: Task, work: RackWork) -> list[str]:
+        """
+        Let a task that has just been claimed onto its rack; return the ids of those it must wait for instead, oldest first.
+
+        What :meth:`begin` has submitted always may. A task that was submitted otherwise, or retried, comes here unasked: it
+        is made known to the rack, and goes behind what was there before it.
+        """
+        records.work.lock_concurrency_key(task.organisation, f"rack:{work.rack}")
+        if task.labels.get("rack") != work.rack or task.labels.get("site") != work.site:
+            records.tasks.relabel(task, {**task.labels, "site": work.site, "rack": work.rack}, records.now)
+        records.sites.involve(task, list(work.ids()))
+        active, _ = self._others(records, task.organisation, work)
+        older = [other for other in active if other.number < task.number]
+        return [other.id for other in older if conflict(work, RackWork.of(other.input))]
+
     # -- cancel --------------------------------------------------------------------------------------------------------------
 
     def cancel(self, records: Records, actor: Actor, site: Site, id: str) -> Task:

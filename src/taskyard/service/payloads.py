@@ -40,7 +40,7 @@ def _is_deep(text: str) -> bool:
         level: list[Any] = [from_json(text)]
     except RecursionError:
         return True
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [inner for each in level for inner in _inside(each)]
         if not level:
             return False
@@ -59,7 +59,8 @@ def beginning(text: str, most_bytes: int) -> str:
 
 def end(text: str, most_bytes: int) -> str:
     """Return the last *most_bytes* of *text*, with what no database can keep shown as an escape."""
-    return _storable(text)[-most_bytes:].decode(errors="ignore")
+    storable = _storable(text)
+    return storable[max(0, len(storable) - most_bytes) :].decode(errors="ignore")
 
 
 def _storable(text: str) -> bytes:

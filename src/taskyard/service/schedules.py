@@ -152,6 +152,20 @@ class Schedules:
         note(records, "triggered", schedule, {"by": actor.identity, "task": task.id})
         return task
 
+    def skip_next(self, records: Records, actor: Actor, which: str) -> Schedule:
+        """Let the next instant pass without a run. Raises NotFound, Forbidden."""
+        actor.require(Permission.CONTROL)
+        schedule = self._locked(records, actor, which)
+        if schedule.next_at is None:
+            return schedule
+        records.schedules.fire(schedule.id, schedule.next_at, task=None, outcome="skipped", now=records.now)
+        after = replace(
+            schedule, next_at=timetable_of(schedule).after(schedule.next_at), updated_at=records.now
+        )
+        records.schedules.update(after)
+        note(records, "skipped", schedule, {"by": actor.identity})
+        return after
+
     def fire_due(self, records: Records, limit: int) -> int:
         """Do what up to *limit* schedules are due to do, those due longest first; return how many it were."""
         return fire_due(records, self._tasks, self._new_id, limit)

@@ -13,6 +13,7 @@ from taskyard.service.inbox import Inbox
 from taskyard.service.operations import Operations
 from taskyard.service.queues import Queues
 from taskyard.service.rules import Rules
+from taskyard.service.runs import Runs
 from taskyard.service.schedules import Schedules
 from taskyard.service.sites import Sites
 from taskyard.service.tasks import Tasks
@@ -24,6 +25,7 @@ class Services:
     tasks: Tasks
     work: Work
     schedules: Schedules
+    runs: Runs
     queues: Queues
     accounts: Accounts
     inbox: Inbox
@@ -50,11 +52,13 @@ def build_services(
     """
     tasks = Tasks(new_id, max_payload_bytes=max_payload_bytes)
     work = Work(tasks, new_id, jitter, max_payload_bytes=max_payload_bytes)
+    schedules = Schedules(tasks, new_id, max_payload_bytes=max_payload_bytes)
     sites = Sites(new_id)
     return Services(
         tasks=tasks,
         work=work,
-        schedules=Schedules(tasks, new_id, max_payload_bytes=max_payload_bytes),
+        schedules=schedules,
+        runs=Runs(tasks, schedules),
         queues=Queues(),
         accounts=Accounts(new_id, token),
         inbox=Inbox(tasks, work, new_id, max_payload_bytes=max_payload_bytes),

@@ -317,7 +317,7 @@ class Tasks:
         self._end(
             records, [task for task in tasks if task.state is not State.RUNNING], State.CANCELED, reason, None
         )
-        taken = [task for task in running if at_once or str(task.holder).startswith("user:")]
+        taken = [task for task in running if at_once or not str(task.holder).startswith("worker:")]
         self._take_away(records, taken)
         asked = records.work.ask_to_stop([task.number for task in running if task not in taken], records.now)
         for task in asked:

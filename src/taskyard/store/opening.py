@@ -31,5 +31,7 @@ def open_database(url: str, now: Callable[[], datetime]) -> Database:
     if url.startswith(SQLITE):
         return SqliteDatabase(Path(url.removeprefix(SQLITE)), now)
     if "://" in url or not url:
-        raise Invalid(f"{url!r} is not a database; use sqlite:///file.db, a path, or postgresql://user@host/name")
+        raise Invalid(
+            f"{url!r} is not a database; use sqlite:///file.db, a path, or postgresql://user@host/name"
+        )
     return SqliteDatabase(Path(url), now)

@@ -166,6 +166,10 @@ class WorkRecords:
             for row in self._connection.rows("ask_to_stop", numbers=list(numbers), now=to_micros(now))
         ]
 
+    def spend_tries(self, number: int, now: datetime) -> bool:
+        """Leave a running task no further try; False when it does not run."""
+        return bool(self._connection.run("spend_tries", number=number, now=to_micros(now)))
+
     def stops(self, holder: str) -> list[tuple[str, int, int]]:
         """Return (id, number, claims) of what *holder* runs and is asked to stop."""
         return [

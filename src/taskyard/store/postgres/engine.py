@@ -11,10 +11,10 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
 import psycopg
 from psycopg import RawCursor
@@ -32,26 +32,31 @@ from taskyard.store.postgres.wake import Notifications
 OLDEST_VERSION: Final = 140000
 #: How many statements a connection keeps prepared; there are about two hundred, and lists have many variants.
 PREPARED: Final = 500
-#: The settings of every transaction of ours. Our statements find few rows by an index, always, and are prepared while the
-#: tables may be empty: whatever reads a table as a whole, or compiles, would be a bad plan that is kept.
+#: The settings of every transaction of ours. Our statements find few rows by an index, always, whatever the planner was told
+#: about the tables: whatever reads one as a whole, or compiles, would be a bad plan.
 SETTINGS: Final[Mapping[str, str]] = {
     "jit": "off",
     "enable_seqscan": "off",
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
-    "plan_cache_mode": "force_generic_plan",
     # A process that is cut off in the middle must not keep its locks: the reaper passes over rows that are locked.
     "idle_in_transaction_session_timeout": "10s",
     # Somebody else's lock (a person in psql, say) may delay a write so long, not for good.
     "lock_timeout": "15s",
 }
+#: The moves are planned once and again now and then: a plan that was made while a table was empty must not last. Looks are planned
+#: each time, since what suits a label of three tasks does not suit one of a million.
+WRITERS_PLANS: Final = "force_generic_plan"
+READERS_PLANS: Final = "force_custom_plan"
+PLANS_KEPT_S: Final = 2.0
 #: What a lost connection waits before it tries again, doubled each time, so that a server that comes back is not run over.
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 
 _CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
 _SAVEPOINT: Final = "SAVEPOINT one"
+_COMMIT: Final = ("COMMIT", None)
 _BEGIN_WRITING: Final = "BEGIN"
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
@@ -79,6 +84,7 @@ class PostgresConnection:
         self._begun = False  # whether the transaction that is open here has reached the server
         self._now: datetime | None = None
         self._topics: frozenset[str] = frozenset()
+        self._planned_at = 0.0
 
     # -- statements ----------------------------------------------------------------------------------------------------------
 
@@ -123,9 +129,9 @@ class PostgresConnection:
             with translated(self._database.where):
                 cursor = self._sent(commands)
         except Unavailable:
-            if self._begun or not self._cut_off():
+            if self._begun or command == _COMMIT or not self._cut_off():
                 raise
-            # Nothing of this transaction has been done, and the connection died while nobody looked: begin it on a new one.
+            # Nothing of this transaction can have been done, and the connection died while nobody looked: begin on a new one.
             self._reopen()
             with translated(self._database.where):
                 cursor = self._sent(commands)
@@ -150,7 +156,8 @@ class PostgresConnection:
         return cursor
 
     def _execute(self, command: Command) -> "RawCursor[Row]":
-        cursor = self._raw.execute(*command)  # type: ignore[arg-type]
+        sql, values = command
+        cursor = self._raw.execute(sql.encode(), values)
         assert isinstance(cursor, RawCursor)
         return cursor
 
@@ -168,6 +175,9 @@ class PostgresConnection:
         self._waiting = [(begin, None)]
         if self._opened.preamble is not None:
             self._waiting.append(self._opened.preamble)
+        elif self._writes and self._database.monotonic() - self._planned_at > PLANS_KEPT_S:
+            self._waiting.insert(0, ("DISCARD PLANS", None))
+            self._planned_at = self._database.monotonic()
         unsent = len(self._waiting)
         self._begun, self._now, self._topics = False, None, frozenset()
         try:
@@ -185,7 +195,7 @@ class PostgresConnection:
         if self._topics and self._database.notify:
             self._waiting.append(self._database.notifications.message(self._topics))
         try:
-            done = self._send(("COMMIT", None)).statusmessage
+            done = self._send(_COMMIT).statusmessage
         except Unavailable as error:
             if self._cut_off():
                 raise Unavailable(
@@ -195,13 +205,16 @@ class PostgresConnection:
             raise
         if done != "COMMIT":
             # An error was swallowed inside, and PostgreSQL answers such a commit with a rollback, politely.
-            raise AssertionError(f"the transaction had failed before its commit, which was answered by {done}")
+            raise RuntimeError("the transaction had failed before its commit, which PostgreSQL answered by undoing it")
 
     def _roll_back(self) -> None:
-        if self._cut_off() or not self._begun and self._raw.info.transaction_status == TransactionStatus.IDLE:
-            return
+        if self._raw.info.transaction_status != TransactionStatus.IDLE:
+            self._undo(b"ROLLBACK")
+
+    def _undo(self, command: bytes) -> None:
         # Below psycopg's cursors, which forget all their prepared statements whenever they see a ROLLBACK.
-        self._raw.pgconn.exec_(b"ROLLBACK")
+        with suppress(psycopg.Error):  # cut off: then the server undoes it
+            self._raw.pgconn.exec_(command)
 
     def _cut_off(self) -> bool:
         return self._raw.closed or self._raw.info.transaction_status == TransactionStatus.UNKNOWN
@@ -225,9 +238,9 @@ class PostgresConnection:
         except BaseException:
             if self._holds(place, marker):
                 del self._waiting[place:]
-            elif not self._cut_off():
+            else:
                 self._waiting.clear()
-                self._raw.pgconn.exec_(b"ROLLBACK TO one; RELEASE one")
+                self._undo(b"ROLLBACK TO one; RELEASE one")
             raise
 
     def _holds(self, place: int, marker: Command) -> bool:
@@ -262,11 +275,10 @@ class PostgresDatabase:
         self.notify = self._address.notify
         self.now = now
         self.notifications = Notifications(self._address.schema, uuid.uuid4().hex[:8])
-        self._monotonic = monotonic
+        self.monotonic = monotonic
         self._lock = threading.Lock()
         self._failures = 0
         self._not_before = 0.0
-        self._closed = False
 
     def connect(self, *, writes: bool) -> PostgresConnection:
         return PostgresConnection(self, writes=writes)
@@ -279,7 +291,7 @@ class PostgresDatabase:
             Unavailable: there is none to be had; or a moment ago there was none, and it is too soon to ask again.
         """
         with self._lock:
-            early = self._not_before - self._monotonic()
+            early = self._not_before - self.monotonic()
             if early > 0:
                 raise Unavailable(f"PostgreSQL at {self.where} cannot be reached just now; it is tried again in {early:.1f} s")
         try:
@@ -297,7 +309,7 @@ class PostgresDatabase:
             pause = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**self._failures)
             self._failures = min(self._failures + 1, 10)
             # Up to a fifth less, so that processes that lost the server together do not come back together.
-            self._not_before = self._monotonic() + pause * (1 - random.random() / 5)
+            self._not_before = self.monotonic() + pause * (1 - random.random() / 5)
 
     def _open(self, *, writes: bool) -> Opened:
         raw: Raw = psycopg.connect(
@@ -314,11 +326,11 @@ class PostgresDatabase:
                 )
             raw.prepared_max = PREPARED
             if not self._pooled(raw):
-                self._execute_settings(raw, local=False)
+                raw.execute(self._settings(writes=writes, local=False)[0].encode(), prepare=False)
                 return Opened(raw, None)
             # The next transaction may run on another server connection, which knows neither our settings nor our statements.
             raw.prepare_threshold = None
-            return Opened(raw, self._settings(local=True))
+            return Opened(raw, self._settings(writes=writes, local=True))
         except BaseException:
             raw.close()
             raise
@@ -330,12 +342,9 @@ class PostgresDatabase:
         [(pid,)] = raw.execute("SELECT pg_backend_pid()").fetchall()
         return bool(pid != raw.info.backend_pid)
 
-    def _execute_settings(self, raw: Raw, *, local: bool) -> None:
-        sql, values = self._settings(local=local)
-        raw.execute(sql, values, prepare=False)  # type: ignore[call-overload]
-
-    def _settings(self, *, local: bool) -> Command:
-        settings = {**SETTINGS, "search_path": self.schema}
+    def _settings(self, *, writes: bool, local: bool) -> Command:
+        plans = WRITERS_PLANS if writes else READERS_PLANS
+        settings = {**SETTINGS, "plan_cache_mode": plans, "search_path": self.schema}
         calls = [f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items()]
         return f"SELECT {', '.join(calls)}", None
 
@@ -358,10 +367,4 @@ class PostgresDatabase:
         """Do nothing: the server's own autovacuum is set up by the schema."""
 
     def close(self) -> None:
-        self._closed = True
         self.notifications.close()
-
-
-__all__ = ["Opened", "PostgresConnection", "PostgresDatabase"]
-
-_Any = Any

@@ -118,13 +118,14 @@ CREATE INDEX tasks_by_parent   ON tasks (parent, number)   WHERE parent IS NOT N
 CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;
 
 -- What the moves read: only what can be claimed now is in the ready index, so blocked and finished tasks cost a claim nothing.
+-- Each look fits one partial index and no other: of two that fit, a planner with old numbers may read the wrong one as a whole.
 CREATE INDEX tasks_ready    ON tasks (organisation, queue, type, priority DESC, run_at, number) WHERE state = 'ready';
 CREATE INDEX tasks_running  ON tasks (organisation, queue, number) WHERE state = 'running';
-CREATE INDEX tasks_held     ON tasks (holder) WHERE state = 'running';
-CREATE INDEX tasks_leased   ON tasks (lease_until) WHERE state = 'running' AND lease_until IS NOT NULL;
-CREATE INDEX tasks_waiting  ON tasks (organisation, queue, state) WHERE state IN ('scheduled', 'suspended');
+CREATE INDEX tasks_held     ON tasks (holder) WHERE holder IS NOT NULL;
+CREATE INDEX tasks_leased   ON tasks (lease_until) WHERE lease_until IS NOT NULL;
+CREATE INDEX tasks_waiting  ON tasks (organisation, queue, state) WHERE finished_at IS NULL AND state IN ('scheduled', 'suspended');
 CREATE INDEX tasks_due      ON tasks (run_at) WHERE state = 'scheduled';
-CREATE INDEX tasks_waking   ON tasks (wake_at) WHERE state = 'suspended' AND wake_at IS NOT NULL;
+CREATE INDEX tasks_waking   ON tasks (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX tasks_expiring ON tasks (start_by)
     WHERE start_by IS NOT NULL AND started_at IS NULL AND state IN ('scheduled', 'ready', 'suspended');
 

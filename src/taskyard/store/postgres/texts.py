@@ -48,12 +48,20 @@ def text(name: str, conditions: tuple[str, ...] = ()) -> Text:
     for fragment, replacement in FRAGMENTS.items():
         sql = sql.replace("{" + fragment + "}", replacement)
     locks_given = "{locked_given}" in sql
-    if locks_given:
-        # As an expression, so that no partial index seems to fit: the rows are found by their numbers, always.
-        sql = re.sub(r"\btasks\.state (?==|IN\b)", "(tasks.state || '') ", sql)
+    if locks_given or "number = :number" in sql:
+        sql = _by_number_alone(sql)
     sql = sql.replace("{locked_given}", "{given} " + _LOCK).replace("{given}", _relation(statement))
     sql = re.sub(r"\{any:(\w+)\}", r"= ANY(:\1)", sql)
     return _numbered(sql, locks_given)
+
+
+def _by_number_alone(sql: str) -> str:
+    """
+    Put the fence of *sql* into expressions, so that no partial index of what runs or is held seems to fit. (COALESCE, since the
+    planner sees through anything that is NULL for a NULL: that would mean IS NOT NULL to it.)
+    """
+    before, where, fence = sql.partition("WHERE")
+    return before + where + re.sub(r"\b((?:tasks\.)?(?:state|holder)) (?== |IN\b)", r"COALESCE(\1, '') ", fence)
 
 
 def _relation(statement: Statement) -> str:
@@ -100,5 +108,5 @@ _by_number: Final[Callable[[Mapping[str, Value]], Value]] = lambda row: row["num
 
 def given_rows(statement: Text, rows: Sequence[Mapping[str, Value]]) -> str:
     """Return *rows* as one value; where the rows of tasks are locked, in the order of their numbers."""
-    ordered = sorted(rows, key=_by_number) if statement.locks_given and len(rows) > 1 else rows  # type: ignore[type-var, arg-type]
+    ordered = sorted(rows, key=_by_number) if statement.locks_given and len(rows) > 1 else rows  # type: ignore[arg-type]
     return msgspec.json.encode(ordered).decode()

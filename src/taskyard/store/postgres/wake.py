@@ -63,7 +63,7 @@ class Notifications:
     def _heard(self, raw: psycopg.Connection[Any]) -> Iterator[frozenset[str]]:
         server = raw.fileno()
         while not self._closed:
-            ready, _, _ = select.select([server, self._bell], [], [])
+            ready, _, _ = select.select([server, self._bell.fileno()], [], [])
             if server not in ready:
                 continue
             raw.pgconn.consume_input()

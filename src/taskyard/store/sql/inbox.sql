@@ -28,10 +28,10 @@ DELETE FROM comments WHERE organisation = :organisation AND id = :id;
 -- What one holder has now, the longest held first; a look that locks nothing. The plus keeps the planner from an index
 -- of the organisation, which would read every running task.
 SELECT {task} FROM tasks
-WHERE  holder = :holder AND state = 'running' AND +organisation = :organisation
+WHERE  holder = :holder AND (state || '') = 'running' AND +organisation = :organisation
 ORDER BY attempted_at, number LIMIT :limit;
 
 -- name: tasks_held_in
 SELECT {task} FROM tasks
-WHERE  holder = :holder AND state = 'running' AND +organisation = :organisation AND queue = :queue
+WHERE  holder = :holder AND (state || '') = 'running' AND +organisation = :organisation AND queue = :queue
 ORDER BY attempted_at, number LIMIT :limit;

@@ -3,7 +3,9 @@ tasks.number, tasks.id, tasks.organisation, tasks.queue, tasks.type, tasks.state
 tasks.concurrency_key, tasks.wake_at
 
 -- name: claim_ready
--- One lane, in its order. MATERIALIZED, because PostgreSQL may otherwise claim more than the limit.
+-- One lane, in its order. MATERIALIZED, because PostgreSQL may otherwise claim more than the limit. Here and below the state stands
+-- in an expression where rows are named by their numbers, holder or time: no other partial index seems to fit then, of which either database might
+-- read the whole instead.
 WITH picked AS MATERIALIZED (
     SELECT number FROM tasks
     WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
@@ -14,7 +16,7 @@ WITH picked AS MATERIALIZED (
 UPDATE tasks
 SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
        started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
-WHERE  number {any_picked} AND state = 'ready'
+WHERE  number {any_picked} AND (state || '') = 'ready'
 RETURNING {task};
 
 -- name: pick_ready
@@ -30,17 +32,18 @@ LIMIT  :limit {skip_locked};
 UPDATE tasks
 SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
        started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
-WHERE  number {any:numbers} AND state = 'ready'
+WHERE  number {any:numbers} AND (state || '') = 'ready'
 RETURNING {task};
 
 -- name: ready_lanes
--- Which types have ready tasks in a queue: hops from type to type through the ready index, whatever the backlog.
+-- Which types have ready tasks in a queue: hops from type to type through the ready index, whatever the backlog;
+-- the priority is in the order for no other index to give it.
 WITH RECURSIVE lane (type) AS (
-    SELECT (SELECT type FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue = :queue ORDER BY type LIMIT 1)
+    SELECT (SELECT type FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue = :queue ORDER BY type, priority DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT tasks.type FROM tasks
             WHERE  tasks.state = 'ready' AND tasks.organisation = :organisation AND tasks.queue = :queue AND tasks.type > lane.type
-            ORDER BY tasks.type LIMIT 1)
+            ORDER BY tasks.type, tasks.priority DESC LIMIT 1)
     FROM   lane WHERE lane.type IS NOT NULL
 )
 SELECT type FROM lane WHERE type IS NOT NULL;
@@ -69,14 +72,14 @@ SELECT id FROM tasks WHERE state = 'running' AND organisation = :organisation AN
 
 -- name: held_ids
 -- The plus keeps the planner from an index of the organisation, which would read every running task.
-SELECT id FROM tasks WHERE state = 'running' AND holder = :holder AND +organisation = :organisation ORDER BY number LIMIT :limit;
+SELECT id FROM tasks WHERE (state || '') = 'running' AND holder = :holder AND +organisation = :organisation ORDER BY +number LIMIT :limit;
 
 -- name: running_weight
 SELECT COALESCE(sum(weight), 0) FROM tasks WHERE state = 'running' AND organisation = :organisation AND queue = :queue;
 
 -- name: lock_attempts
 -- What an ending needs to know, read before it is decided; the write below is fenced all the same.
-SELECT {task} FROM tasks WHERE number {any:numbers} AND state = 'running' ORDER BY number {for_update};
+SELECT {task} FROM tasks WHERE number {any:numbers} AND (state || '') = 'running' ORDER BY number {for_update};
 
 -- name: settle_attempts
 -- given: organisation bigint, number bigint, claims bigint, holder text, state text, reason text, run_at bigint, wake_at bigint
@@ -113,28 +116,29 @@ RETURNING {moved};
 
 -- name: ask_to_stop
 UPDATE tasks SET cancel_requested_at = :now, updated_at = :now
-WHERE  number {any:numbers} AND state = 'running' AND cancel_requested_at IS NULL
+WHERE  number {any:numbers} AND (state || '') = 'running' AND cancel_requested_at IS NULL
 RETURNING {moved};
 
+-- name: spend_tries
+-- Leaves a running task the try that it is on, and no other.
+UPDATE tasks SET max_failures = failures + 1, updated_at = :now WHERE number = :number AND state = 'running';
+
 -- name: stops_of_holder
-SELECT id, number, claims FROM tasks WHERE holder = :holder AND state = 'running' AND cancel_requested_at IS NOT NULL;
+SELECT id, number, claims FROM tasks WHERE holder = :holder AND (state || '') = 'running' AND cancel_requested_at IS NOT NULL;
 
 -- name: held_tasks
-SELECT {task} FROM tasks WHERE holder = :holder AND state = 'running' ORDER BY number {for_update};
-
--- name: held_attempts
-SELECT number, claims FROM tasks WHERE holder = :holder AND state = 'running';
+SELECT {task} FROM tasks WHERE holder = :holder AND (state || '') = 'running' ORDER BY +number {for_update};
 
 -- name: overdue_leases
 -- People who kept a task too long without a touch.
-SELECT {task} FROM tasks WHERE state = 'running' AND lease_until IS NOT NULL AND lease_until < :now
+SELECT {task} FROM tasks WHERE (state || '') = 'running' AND lease_until IS NOT NULL AND lease_until < :now
 ORDER BY lease_until LIMIT :limit {skip_locked};
 
 -- name: due_tasks
 SELECT {task} FROM tasks WHERE state = 'scheduled' AND run_at <= :now ORDER BY run_at LIMIT :limit {skip_locked};
 
 -- name: waking_tasks
-SELECT {task} FROM tasks WHERE state = 'suspended' AND wake_at IS NOT NULL AND wake_at <= :now
+SELECT {task} FROM tasks WHERE (state || '') = 'suspended' AND wake_at IS NOT NULL AND wake_at <= :now
 ORDER BY wake_at LIMIT :limit {skip_locked};
 
 -- name: expired_tasks
@@ -146,7 +150,7 @@ ORDER BY start_by LIMIT :limit {skip_locked};
 -- When the scheduler loop has something to do next; NULL when nothing waits for a time.
 SELECT min(at) FROM (
     SELECT min(run_at) AS at FROM tasks WHERE state = 'scheduled'
-    UNION ALL SELECT min(wake_at) FROM tasks WHERE state = 'suspended' AND wake_at IS NOT NULL
+    UNION ALL SELECT min(wake_at) FROM tasks WHERE (state || '') = 'suspended' AND wake_at IS NOT NULL
     UNION ALL SELECT min(start_by) FROM tasks
               WHERE start_by IS NOT NULL AND started_at IS NULL AND state IN ('scheduled', 'ready', 'suspended')
     UNION ALL SELECT min(next_at) FROM schedules WHERE next_at IS NOT NULL AND paused = 0
@@ -186,7 +190,7 @@ ORDER BY priority DESC, number LIMIT :limit {for_update};
 -- name: slot_holders
 SELECT id FROM tasks
 WHERE  organisation = :organisation AND concurrency_key = :key AND concurrency_key IS NOT NULL AND state IN ('ready', 'running')
-ORDER BY number LIMIT :limit;
+ORDER BY +number LIMIT :limit;
 
 -- name: insert_blockers
 -- given: task bigint, kind text, subject text
@@ -210,7 +214,7 @@ SELECT kind, subject FROM blockers WHERE task = :task ORDER BY kind, subject LIM
 -- name: open_ids
 -- Which of some tasks have not ended; locked, so that one that is just ending is waited for and seen as ended.
 SELECT id FROM tasks
-WHERE  organisation = :organisation AND id {any:ids} AND state IN ('scheduled', 'ready', 'suspended', 'running')
+WHERE  (organisation + 0) = :organisation AND id {any:ids} AND (state || '') IN ('scheduled', 'ready', 'suspended', 'running')
 ORDER BY number {for_update};
 
 -- name: get_signal
@@ -263,5 +267,5 @@ SELECT attempt, text, updated_at FROM logs WHERE task = :task ORDER BY attempt;
 -- name: holds_attempt
 -- The fence for what a holder writes beside the task: steps, results, logs.
 SELECT number FROM tasks
-WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND organisation = :organisation
+WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND +organisation = :organisation
 {for_update};

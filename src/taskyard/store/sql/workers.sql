@@ -37,4 +37,4 @@ SELECT {worker} FROM workers WHERE organisation = :organisation ORDER BY started
 -- name: delete_workers
 -- The evidence stays until nothing of it is needed for a rescue.
 DELETE FROM workers WHERE state NOT IN ('active', 'draining') AND seen_at < :before
-AND NOT EXISTS (SELECT 1 FROM tasks WHERE tasks.state = 'running' AND tasks.holder = 'worker:' || workers.id);
+AND NOT EXISTS (SELECT 1 FROM tasks WHERE (tasks.state || '') = 'running' AND tasks.holder = 'worker:' || workers.id);

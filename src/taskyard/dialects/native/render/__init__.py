@@ -1,0 +1,1 @@
+"""Core nouns → bodies."""

@@ -1,0 +1,66 @@
+"""The table of paths."""
+
+from collections.abc import Sequence
+
+from starlette.responses import Response
+
+from taskyard.dialects.nico import routes_accounts as accounts
+from taskyard.dialects.nico import routes_operations as operations
+from taskyard.dialects.nico import routes_rules as rules
+from taskyard.dialects.nico import routes_sites as sites
+from taskyard.dialects.nico import routes_tasks as tasks
+from taskyard.dialects.nico.refuse import Said
+from taskyard.http.dialect import Backend, Call, Path
+
+
+def paths(api: str, _: Backend) -> Sequence[Path]:
+    """Return the paths of the API called *api*; the first that matches answers."""
+    return [Path(f"/v2/org/{{org}}/{api}{path.pattern}", path.endpoints, path.public) for path in _PATHS]
+
+
+async def _not_there(call: Call) -> Response:
+    """The wire has these; this server does not, yet. 501 is what the wire says of such things."""
+    raise Said(501, "This is not implemented by this server")
+
+
+_GET = {"GET": _not_there}
+_POST = {"POST": _not_there}
+
+_PATHS: Sequence[Path] = (
+    Path("/user/current", {"GET": accounts.user}),
+    Path("/service-account/current", {"GET": accounts.service_account}),
+    Path("/infrastructure-provider/current", {"GET": accounts.provider}),
+    Path("/infrastructure-provider", {"POST": accounts.make_provider}),
+    Path("/task", {"GET": tasks.of_site}),
+    Path("/task/rule", {"GET": rules.search, "POST": rules.create}),
+    Path("/task/rule/{id}", {"GET": rules.get, "PATCH": rules.change, "DELETE": rules.delete}),
+    Path("/task/run", {**_GET, **_POST}),
+    Path("/task/run/{id}", _GET),
+    Path("/task/run/{id}/target", _GET),
+    Path("/task/run/{id}/{move}", _POST),
+    Path("/task/{id}", {"GET": tasks.get}),
+    Path("/task/{id}/cancel", {"POST": tasks.cancel}),
+    Path("/rack", {"GET": sites.racks}),
+    Path("/rack/validation", _GET),
+    Path("/rack/power", {"PATCH": operations.racks_power}),
+    Path("/rack/firmware", {"PATCH": operations.racks_firmware}),
+    Path("/rack/bringup", {"POST": operations.racks_bring_up}),
+    # The older mount of tasks, before racks by id: an id is never the word "task".
+    Path("/rack/task/{id}", {"GET": tasks.get}),
+    Path("/rack/task/{id}/cancel", {"POST": tasks.cancel}),
+    Path("/rack/{id}", {"GET": sites.rack}),
+    Path("/rack/{id}/validation", _GET),
+    Path("/rack/{id}/task", {"GET": tasks.of_rack}),
+    Path("/rack/{id}/power", {"PATCH": operations.rack_power}),
+    Path("/rack/{id}/firmware", {"PATCH": operations.rack_firmware}),
+    Path("/rack/{id}/bringup", {"POST": operations.rack_bring_up}),
+    Path("/tray", {"GET": sites.trays}),
+    Path("/tray/validation", _GET),
+    Path("/tray/power", {"PATCH": operations.trays_power}),
+    Path("/tray/firmware", {"PATCH": operations.trays_firmware}),
+    Path("/tray/{id}", {"GET": sites.tray}),
+    Path("/tray/{id}/validation", _GET),
+    Path("/tray/{id}/task", {"GET": tasks.of_tray}),
+    Path("/tray/{id}/power", {"PATCH": operations.tray_power}),
+    Path("/tray/{id}/firmware", {"PATCH": operations.tray_firmware}),
+)

@@ -1,0 +1,159 @@
+"""
+A dialect: one wire, thin, stateless and total.
+
+It provides five things, each in a file of its own: ``routes`` (which endpoint answers what), ``parse`` (bytes → core nouns),
+``render`` (core nouns → bytes), ``refuse`` (refusals → its error body) and ``identify`` (credentials → Actor). This module turns
+them into an ASGI application in which nothing but the dialect's own bodies ever reaches a client.
+"""
+
+import re
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Final
+
+import structlog
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from taskyard.core.actor import Actor
+from taskyard.core.errors import TaskyardError
+from taskyard.core.task import State
+from taskyard.http.backend import Backend
+from taskyard.http.call import Call
+from taskyard.http.refusal import MethodNotAllowed, NoSuchPath, Unexpected, finish
+from taskyard.http.routing import Table
+
+__all__ = [
+    "Backend",
+    "Call",
+    "Dialect",
+    "Endpoint",
+    "MethodNotAllowed",
+    "NoSuchPath",
+    "Path",
+    "Unexpected",
+    "application",
+]
+
+log: Final = structlog.get_logger("taskyard.http")
+
+#: What is echoed of an ``X-Request-Id``: nothing that could break a log line or a header.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+
+Endpoint = Callable[[Call], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """
+    One path with the endpoint of each method it answers. ``public`` ones are answered without credentials.
+
+    ``{name}`` in the pattern matches one segment, ``{name:int}`` digits, ``{name:path}`` anything.
+    """
+
+    pattern: str
+    endpoints: Mapping[str, Endpoint]
+    public: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """
+    One wire.
+
+    Args:
+        name: The word by which ``--dialect`` and the docs know it.
+        prefix: What its paths begin with where it is mounted beside the others.
+        base: What its paths begin with where it stands alone on a port: what its own clients put before every path
+            (``/pulp/api``), nothing by default.
+        paths: Makes the table of paths; the first that matches answers.
+        identify: Credentials → Actor; raises Unauthenticated.
+        refuse: A refusal → the wire's own error response. Total: it must answer any TaskyardError.
+        states: The wire's word for every state of the core: total.
+    """
+
+    name: str
+    prefix: str
+    paths: Callable[[Backend], Sequence[Path]]
+    identify: Callable[[Request, Backend], Awaitable[Actor]]
+    refuse: Callable[[Request, TaskyardError], Response]
+    states: Mapping[State, str]
+    base: str = ""
+
+
+def application(dialect: Dialect, backend: Backend, *, at: str = "") -> ASGIApp:
+    """Return the dialect as an ASGI application whose paths begin with *at*."""
+    return _Application(dialect, backend, at)
+
+
+def request_id(request: Request) -> str:
+    """Return the id of this request: the caller's where it is fit to be repeated, else one of ours."""
+    given = request.scope.get("taskyard.request_id")
+    if given is None:
+        wanted = request.headers.get("x-request-id", "")
+        given = wanted if _REQUEST_ID.fullmatch(wanted) else uuid.uuid4().hex
+        request.scope["taskyard.request_id"] = given
+    return str(given)
+
+
+class _Application:
+    def __init__(self, dialect: Dialect, backend: Backend, at: str) -> None:
+        self._dialect = dialect
+        self._backend = backend
+        self._paths = Table([(at + path.pattern, _Entry(path)) for path in dialect.paths(backend)])
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await send({"type": "websocket.close", "code": 1000})
+            return
+        began = perf_counter()
+        request = Request(scope, receive)
+        found = self._paths.find(scope)
+        if found is None:
+            refusal = NoSuchPath(scope["path"])
+            pattern, response = "", finish(self._dialect.refuse(request, refusal), refusal)
+        else:
+            entry, scope["path_params"] = found
+            pattern, response = entry.path.pattern, await self._answer(request, entry)
+        response.headers["X-Request-Id"] = request_id(request)
+        self._backend.metrics.answered(
+            self._dialect.name, request.method, pattern, response.status_code, perf_counter() - began
+        )
+        try:
+            await response(scope, receive, send)
+        except ClientDisconnect:
+            return  # nobody is there to read the rest
+
+    async def _answer(self, request: Request, entry: "_Entry") -> Response:
+        dialect = self._dialect
+        try:
+            # Who asks comes first: strangers learn nothing, not even which methods there are.
+            actor = None if entry.path.public else await dialect.identify(request, self._backend)
+            endpoint = entry.endpoints.get(request.method)
+            if endpoint is None:
+                raise MethodNotAllowed(request.method, entry.allowed)
+            return await endpoint(Call(request, self._backend, actor))
+        except TaskyardError as refusal:
+            return finish(dialect.refuse(request, refusal), refusal)
+        except ClientDisconnect:
+            return Response(status_code=499)  # nobody is there to read it
+        except Exception:
+            reference = request_id(request)
+            log.exception(
+                "request failed", dialect=dialect.name, path=entry.path.pattern, reference=reference
+            )
+            return dialect.refuse(request, Unexpected(reference))
+
+
+class _Entry:
+    """A path, with what is looked up at every request made ready."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.allowed = tuple(sorted(path.endpoints))
+        self.endpoints = dict(path.endpoints)
+        if "GET" in self.endpoints:
+            self.endpoints.setdefault("HEAD", self.endpoints["GET"])

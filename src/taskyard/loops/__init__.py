@@ -1,0 +1,1 @@
+"""What runs by itself: the loops of the server, and the worker."""

@@ -1,0 +1,362 @@
+"""One shift of a worker: from registering under a fresh id, through claiming, running and settling, to leaving."""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import structlog
+
+from taskyard.core.backoff import retry_delay
+from taskyard.core.errors import LeaseLost, TaskyardError, Unavailable
+from taskyard.core.hold import Report, Settlement, Stop
+from taskyard.core.outcome import Failed, Outcome, Released
+from taskyard.core.task import Task
+from taskyard.loops.attempt import MAX_PAUSE, PAUSE, Attempt, Why
+from taskyard.loops.bench import Bench
+from taskyard.loops.desk import Desk
+from taskyard.loops.handlers import Handlers
+from taskyard.loops.heartbeat import Heartbeat
+
+Got = TypeVar("Got")
+
+#: How long one wait for work lasts; news ends it earlier, so this is the pace of an idle worker that hears none.
+WAIT: Final = timedelta(seconds=5)
+#: Progress and log of a running attempt are told this often at most.
+REPORT_EVERY: Final = timedelta(milliseconds=250)
+#: Settled in one go at most.
+MAX_SETTLED: Final = 500
+
+log = structlog.get_logger("taskyard.loops")
+
+
+class Shift:
+    """
+    Everything on the worker's loop, unless it says otherwise. A shift works once.
+
+    Args:
+        id: A fresh UUID: the store knows the worker of this shift by it.
+        slots: How many attempts run at once.
+        until_idle: End when nothing is ready for it and nothing runs, rather than wait for more.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        handlers: Handlers,
+        bench: Bench,
+        *,
+        id: str,
+        name: str,
+        slots: int,
+        lease: timedelta,
+        version: str,
+        jitter: Callable[[], float],
+        until_idle: bool = False,
+    ) -> None:
+        self.id = id
+        self.desk = desk
+        self.handlers = handlers
+        self.jitter = jitter
+        self.lost: str | None = None
+        self.tasks_done = 0
+        self._bench = bench
+        self._name = name
+        self._slots = slots
+        self._lease = lease
+        self._version = version
+        self._until_idle = until_idle
+        self._loop = asyncio.get_running_loop()
+        self._attempts: dict[tuple[int, int], Attempt] = {}
+        self._unsettled: list[Settlement] = []
+        self._settling = 0
+        self._last_reports: list[Report] = []
+        self._noted: list[Attempt] = []
+        self._draining = False
+        self._changed = asyncio.Event()  # an attempt ended, was settled, or the shift is to end
+        self._to_settle = asyncio.Event()
+        self._to_tell = asyncio.Event()
+        self._claiming: asyncio.Task[list[Task]] | None = None
+        self._heartbeat: Heartbeat | None = None
+
+    # -- its course ------------------------------------------------------------------------------------------------------------
+
+    async def work(self, *, ready: Callable[[], None] = lambda: None) -> None:
+        """Register, work until drained, idle or lost, and leave. *ready* is called once registered."""
+        if not await self._register():
+            return
+        ready()
+        stop_listening = self.desk.listen(self.id, self._wake_heart)
+        helpers = [self._loop.create_task(self._settle_ended()), self._loop.create_task(self._tell_noted())]
+        try:
+            await self._claim_and_run()
+            while (self._attempts or self._unsettled or self._settling) and self.lost is None:
+                self._changed.clear()
+                await self._changed.wait()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            stop_listening()
+            if self._heartbeat is not None:
+                self._heartbeat.end()
+        if self.lost is None:
+            await self._leave()
+
+    def drain(self) -> None:
+        """Claim no more; the shift ends, and its lease is kept, when what runs has ended."""
+        self._draining = True
+        self._changed.set()
+        if self._claiming is not None:
+            self._claiming.cancel()
+
+    def release(self) -> None:
+        """Drain, and give back untouched what still runs."""
+        self.drain()
+        for attempt in list(self._attempts.values()):
+            self._bench.stop(attempt, Why.RELEASED)
+
+    def lose(self, why: str) -> None:
+        """Drop everything: another may have it by now, and nothing more of it will be accepted."""
+        if self.lost is not None:
+            return
+        self.lost = why
+        log.error(
+            "the worker lost its lease and drops what it ran",
+            worker=self.id,
+            why=why,
+            tasks=len(self._attempts),
+        )
+        self.drain()
+        for attempt in list(self._attempts.values()):
+            self._bench.stop(attempt, Why.LOST)
+        self._unsettled.clear()
+
+    async def _register(self) -> bool:
+        tries = 0
+        while not self._draining:
+            began = time.monotonic()
+            try:
+                await self.desk.register(
+                    self.id,
+                    name=self._name,
+                    lanes=self.handlers.lanes(),
+                    slots=self._slots,
+                    lease=self._lease,
+                    version=self._version,
+                )
+            except Unavailable as error:
+                tries += 1
+                log.warning("the worker cannot register", error=str(error), tries=tries)
+                await self._pause(tries)
+                continue
+            self._heartbeat = Heartbeat(
+                lambda timeout: self.desk.beat(
+                    self.id, lease=self._lease, draining=self._draining, timeout=timeout
+                ),
+                self._lease,
+                began,
+                stop=lambda stops: self._on_loop(self._stop, stops),
+                lost=lambda why: self._on_loop(self.lose, why),
+                jitter=self.jitter,
+            )
+            self._heartbeat.start()
+            return True
+        return False
+
+    async def _leave(self) -> None:
+        try:
+            await self.desk.leave(self.id)
+        except TaskyardError as error:
+            log.warning(
+                "the worker could not leave; its lease will run out", worker=self.id, error=str(error)
+            )
+
+    # -- claim and run ---------------------------------------------------------------------------------------------------------
+
+    async def _claim_and_run(self) -> None:
+        tries = 0
+        while not self._draining:
+            room = self._room()
+            if room <= 0:
+                self._changed.clear()
+                await self._changed.wait()
+                continue
+            try:
+                tasks = await self._claim(room)
+            except LeaseLost as error:
+                self.lose(str(error))
+                return
+            except Exception as error:
+                tries += 1
+                log.warning("the worker cannot claim", error=f"{type(error).__name__}: {error}", tries=tries)
+                await self._pause(tries)
+                continue
+            tries = 0
+            for task in tasks:
+                self._begin(task)
+            if not tasks and self._until_idle:
+                if self._is_idle():
+                    return
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def _claim(self, room: int) -> list[Task]:
+        wait = timedelta(0) if self._until_idle else WAIT
+        self._claiming = self._loop.create_task(self.desk.acquire(self.id, room, wait))
+        try:
+            return await self._claiming
+        except asyncio.CancelledError:
+            if self._draining:
+                return []
+            raise
+        finally:
+            self._claiming = None
+
+    def _room(self) -> int:
+        # What has ended but is not settled counts too once there is much of it: else a desk that is away would be claimed empty.
+        over = len(self._unsettled) + self._settling - self._slots
+        return self._slots - len(self._attempts) - max(0, over)
+
+    def _is_idle(self) -> bool:
+        return not self._attempts and not self._unsettled and not self._settling
+
+    def _begin(self, task: Task) -> None:
+        handler = self.handlers.get(task.type)
+        assert handler is not None, "what is claimed is of the worker's own lanes"
+        attempt = Attempt(task, handler, self)
+        if self._draining:  # claimed just before
+            self._unsettled.append(Settlement(attempt.hold, Released()))
+            self._to_settle.set()
+            return
+        self._attempts[task.number, task.claims] = attempt
+        self._bench.begin(attempt)
+
+    def _stop(self, stops: Sequence[Stop]) -> None:
+        for stop in stops:
+            attempt = self._attempts.get((stop.number, stop.claims))
+            if attempt is not None:
+                self._bench.stop(attempt, Why.CANCELED)
+
+    # -- settle ----------------------------------------------------------------------------------------------------------------
+
+    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        del self._attempts[attempt.task.number, attempt.task.claims]
+        self._changed.set()
+        if self.lost is not None:
+            return
+        report = attempt.take_report()
+        if report is not None:
+            self._last_reports.append(report)
+        self._unsettled.append(Settlement(attempt.hold, outcome, attempt.log_text()))
+        self._to_settle.set()
+
+    async def _settle_ended(self) -> None:
+        while True:
+            await self._to_settle.wait()
+            self._to_settle.clear()
+            while self._unsettled:
+                batch, self._unsettled = self._unsettled[:MAX_SETTLED], self._unsettled[MAX_SETTLED:]
+                reports, self._last_reports = self._last_reports, []
+                self._settling = len(batch)
+                try:
+                    await self._settle(batch, reports)
+                finally:
+                    self._settling = 0
+                    self._changed.set()
+
+    async def _settle(self, batch: Sequence[Settlement], reports: Sequence[Report]) -> None:
+        """Settle a batch; what is refused for what it says is settled as failed instead."""
+        if reports:
+            await self._told(lambda: self.desk.report(reports))
+        answers = await self._told(lambda: self.desk.settle(batch))
+        if answers is None:
+            return
+        again: list[Settlement] = []
+        for settlement, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Exception):
+                refused = self._refused(settlement, answer)
+                if refused is not None:
+                    again.append(refused)
+            else:
+                self.tasks_done += 1
+        if again:
+            await self._settle(again, ())
+
+    def _refused(self, settlement: Settlement, why: Exception) -> Settlement | None:
+        """Return how else to settle what was refused; None when the attempt is no longer ours."""
+        if isinstance(why, LeaseLost):
+            log.warning("an attempt ended too late", task=settlement.hold.id, attempt=settlement.hold.claims)
+            return None
+        if isinstance(settlement.outcome, Failed) and settlement.outcome.code == "refused":
+            log.error("an attempt cannot be settled", task=settlement.hold.id, error=str(why))
+            return None
+        code = why.code if isinstance(why, TaskyardError) else "refused"
+        failed = Failed(f"what the handler returned was refused: {why}", code=code, final=True)
+        if isinstance(settlement.outcome, Failed):  # even its failure was refused: say only that
+            failed = Failed("the handler failed, and its error cannot be stored", code="refused")
+        return Settlement(settlement.hold, failed, settlement.log)
+
+    async def _told(self, ask: Callable[[], Awaitable[Got]]) -> Got | None:
+        """Ask the desk until it answers, for as long as the lease stands; None when it is lost."""
+        tries = 0
+        while self.lost is None:
+            try:
+                return await ask()
+            except LeaseLost as error:
+                self.lose(str(error))
+            except Exception as error:
+                tries += 1
+                log.warning("the worker cannot settle", error=f"{type(error).__name__}: {error}", tries=tries)
+                await self._pause(tries)
+        return None
+
+    # -- tell ------------------------------------------------------------------------------------------------------------------
+
+    def noted(self, attempt: Attempt) -> None:
+        self._on_loop(self._note, attempt)
+
+    def _note(self, attempt: Attempt) -> None:
+        if not attempt.over:
+            self._noted.append(attempt)
+            self._to_tell.set()
+
+    async def _tell_noted(self) -> None:
+        """Tell the desk what running attempts say: at once when it has been quiet, else gathered."""
+        while True:
+            await self._to_tell.wait()
+            self._to_tell.clear()
+            noted, self._noted = dict.fromkeys(self._noted), []
+            try:
+                await self._tell([attempt for attempt in noted if not attempt.over])
+            except Exception as error:  # what is lost here is only how far it was: its end will be told
+                log.warning("the worker cannot report", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(REPORT_EVERY.total_seconds())
+
+    async def _tell(self, attempts: Sequence[Attempt]) -> None:
+        reports = [report for attempt in attempts if (report := attempt.take_report()) is not None]
+        if reports:
+            await self.desk.report(reports)
+        for attempt in attempts:
+            if attempt.logged and not attempt.over:
+                text = attempt.log_text()
+                assert text is not None
+                await self.desk.log(attempt.hold, text)
+
+    # -- between threads -------------------------------------------------------------------------------------------------------
+
+    def _wake_heart(self) -> None:
+        if self._heartbeat is not None:
+            self._heartbeat.wake()
+
+    def _on_loop(self, call: Callable[..., None], *args: object) -> None:
+        """Call from any thread; dropped when the loop is gone."""
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            return
+
+    async def _pause(self, tries: int) -> None:
+        """Wait before another try, longer each time; drained, not at all."""
+        pause = retry_delay(tries, jitter=self.jitter, base=PAUSE, cap=MAX_PAUSE)
+        await asyncio.sleep(pause.total_seconds())

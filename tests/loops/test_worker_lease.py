@@ -1,0 +1,254 @@
+"""What a worker does about its lease: keep it whatever its handlers do, and let go of everything when it is lost."""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from taskyard import Context, SyncContext, Yard
+from taskyard.core.errors import LeaseLost, Unavailable
+from taskyard.core.hold import Settlement, Stop
+from taskyard.core.task import Task
+from taskyard.loops.heartbeat import Heartbeat
+from taskyard.loops.store_desk import StoreDesk
+from taskyard.loops.worker import LOST_LEASE, Worker
+from tests.working import PATIENCE_S, SHORT_LEASE, attempts, ended, lose_lease, reap, running, until, workers
+
+
+def test_a_handler_that_blocks_the_event_loop_does_not_lose_the_lease(program: Yard) -> None:
+    @program.task("block")
+    async def block(ctx: Context) -> str:
+        [before] = workers(program)
+        until(lambda: workers(program)[0].lease_until > before.lease_until + 2 * SHORT_LEASE)  # the loop stands still meanwhile
+        return ctx.task.holder
+
+    with program.working(lease=SHORT_LEASE) as worker:
+        task = ended(program, program.submit("block"))
+        assert worker.exit_code is None
+    assert (task.state, task.claims) == ("succeeded", 1)
+
+
+def test_beats_are_many_in_a_lease_and_spread() -> None:
+    beats: list[float] = []
+    enough = threading.Event()
+
+    def beat(timeout: timedelta) -> Sequence[Stop]:
+        beats.append(time.monotonic())
+        if len(beats) == 4:
+            enough.set()
+        assert timeout <= timedelta(seconds=0.6) / 3
+        return []
+
+    began = time.monotonic()
+    heart = Heartbeat(
+        beat, timedelta(seconds=0.6), began, stop=lambda _: None, lost=pytest.fail, jitter=lambda: 1.0
+    )
+    heart.start()
+    assert enough.wait(PATIENCE_S)
+    heart.end()
+    assert beats[0] - began >= 0.6 / 6 * 0.9
+
+
+def test_a_heart_that_cannot_renew_for_a_whole_lease_says_that_it_is_lost() -> None:
+    lost: list[str] = []
+    over = threading.Event()
+
+    def beat(_: timedelta) -> Sequence[Stop]:
+        raise Unavailable("the store is away")
+
+    def say(why: str) -> None:
+        lost.append(why)
+        over.set()
+
+    lease = timedelta(seconds=0.3)
+    heart = Heartbeat(beat, lease, time.monotonic(), stop=lambda _: None, lost=say, jitter=lambda: 0.0)
+    heart.start()
+    assert over.wait(PATIENCE_S)
+    assert lost == ["the lease could not be renewed in time"]
+
+
+def test_a_heart_that_is_told_of_the_loss_beats_no_more() -> None:
+    lost: list[str] = []
+    over = threading.Event()
+
+    def beat(_: timedelta) -> Sequence[Stop]:
+        over.set()
+        raise LeaseLost("held by worker w", 0)
+
+    heart = Heartbeat(
+        beat, timedelta(seconds=30), time.monotonic(), stop=lambda _: None, lost=lost.append, jitter=lambda: 0.0
+    )
+    heart.start()
+    heart.wake()
+    assert over.wait(PATIENCE_S)
+    until(lambda: lost)
+    assert len(lost) == 1
+
+
+def test_a_worker_that_lost_its_lease_drops_its_handlers_and_starts_again_under_a_fresh_id(program: Yard) -> None:
+    canceled, released = [], threading.Event()
+
+    @program.task("async")
+    async def asynchronous(ctx: Context) -> str:
+        if ctx.attempt == 1:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                canceled.append(ctx.id)
+        return ctx.task.holder
+
+    @program.task("plain")
+    def plain(ctx: SyncContext) -> str:
+        if ctx.attempt == 1:
+            until(lambda: ctx.canceled)
+            released.set()
+            return "late"
+        return ctx.task.holder
+
+    with program.working(lease=SHORT_LEASE):
+        first, second = program.submit("async"), program.submit("plain")
+        running(program, first), running(program, second)
+        [before] = workers(program)
+        lose_lease(program, before)
+        first, second = ended(program, first), ended(program, second)
+        assert released.wait(PATIENCE_S)
+        [after] = workers(program)
+    assert after.id != before.id
+    assert first.output == second.output == after.holder
+    assert canceled == [first.id]
+    assert (first.claims, first.losses, first.failures) == (2, 1, 1)
+    assert "lost" in attempts(program, first)
+
+
+def test_a_worker_that_is_not_to_restart_ends_with_75_when_it_lost_its_lease(program: Yard) -> None:
+    @program.task("wait")
+    async def wait(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    worker = program.worker(lease=SHORT_LEASE, restart=False)
+    worker.start()
+    running(program, program.submit("wait"))
+    lose_lease(program, workers(program)[0])
+    assert worker.join(timedelta(seconds=PATIENCE_S))
+    assert worker.exit_code == LOST_LEASE == 75
+
+
+def test_draining_claims_nothing_more_keeps_the_lease_and_finishes_what_runs(program: Yard) -> None:
+    go_on = threading.Event()
+
+    @program.task("work")
+    def work(ctx: SyncContext) -> str:
+        go_on.wait(PATIENCE_S)
+        return "finished"
+
+    with program.working(lease=SHORT_LEASE) as worker:
+        held = running(program, program.submit("work"))
+        worker.drain()
+        later = program.submit("work")
+        [draining] = until(lambda: [each for each in workers(program) if each.state == "draining"])
+        until(lambda: workers(program)[0].lease_until > draining.lease_until + 2 * SHORT_LEASE)
+        assert reap(program) == 0
+        assert not worker.join(timedelta(0))
+        go_on.set()
+        assert worker.join(timedelta(seconds=PATIENCE_S))
+    assert worker.exit_code == 0
+    assert program.get(held.id).output == "finished"
+    assert program.get(later.id).state == "ready"
+    assert workers(program) == []
+
+
+def test_what_still_runs_when_the_grace_is_over_goes_back_untouched(program: Yard) -> None:
+    @program.task("plain")
+    def plain(ctx: SyncContext) -> None:
+        until(lambda: ctx.canceled)
+
+    @program.task("async")
+    async def asynchronous(ctx: Context) -> None:
+        await asyncio.Event().wait()
+
+    with program.working() as worker:
+        tasks = [running(program, program.submit(type)) for type in ("plain", "async")]
+        worker.drain(grace=timedelta(0))
+        assert worker.join(timedelta(seconds=PATIENCE_S))
+    for task in tasks:
+        task = program.get(task.id)
+        assert (task.state, task.failures, task.losses) == ("ready", 0, 0)
+
+
+class FaultyDesk(StoreDesk):
+    """The real desk behind a line that fails as often as a test says."""
+
+    faults = 0
+    settled_in: list[int]
+
+    async def settle(self, settlements: Sequence[Settlement]) -> list[Task | Exception | None]:
+        self._fail()
+        return await super().settle(settlements)
+
+    async def step(self, *args: Any) -> Any:
+        self._fail()
+        return await super().step(*args)
+
+    def _fail(self) -> None:
+        if self.faults:
+            self.faults -= 1
+            raise Unavailable("the line is down")
+
+
+@pytest.fixture
+def faulty(program: Yard, request: pytest.FixtureRequest) -> Callable[[int], None]:
+    parts = program.open_parts()
+    desk = FaultyDesk(parts.store, parts.services, parts.actor)
+
+    def start(faults: int) -> None:
+        desk.faults = faults
+        worker = Worker(desk, program.handlers, new_id=lambda: f"worker-of-{request.node.name}", jitter=lambda: 0.0)
+
+        def stop() -> None:
+            worker.drain()
+            worker.join()
+
+        request.addfinalizer(stop)
+        worker.start()
+
+    return start
+
+
+def test_work_that_is_done_is_settled_once_the_store_answers_again(program: Yard, faulty: Callable[[int], None]) -> None:
+    done = []
+
+    @program.task("work")
+    async def work(ctx: Context) -> str:
+        await ctx.step("once", done.append, 1)
+        return "done"
+
+    faulty(4)
+    task = ended(program, program.submit("work"))
+    assert (task.output, task.claims, done) == ("done", 1, [1])
+
+
+def test_a_burst_is_settled_in_a_few_commits(program: Yard) -> None:
+    sizes: list[int] = []
+
+    class CountingDesk(StoreDesk):
+        async def settle(self, settlements: Sequence[Settlement]) -> list[Task | Exception | None]:
+            sizes.append(len(settlements))
+            return await super().settle(settlements)
+
+    @program.task("work")
+    async def work(ctx: Context) -> None: ...
+
+    program.submit_many([program.new_task("work")] * 200)
+    parts = program.open_parts()
+    desk = CountingDesk(parts.store, parts.services, parts.actor)
+    ids = iter(["w1"])
+    worker = Worker(
+        desk, program.handlers, new_id=lambda: next(ids), jitter=lambda: 0.0, slots=100, until_idle=True
+    )
+    assert worker.run() == 0
+    assert sum(sizes) == worker.tasks_done == 200
+    assert len(sizes) <= 10
