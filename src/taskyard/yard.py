@@ -343,7 +343,8 @@ class Yard:
         with _upkeep(opened, self._now, self._jitter):
             worker.start()
             try:
-                worker.wait_ready()
+                if not worker.wait_ready() and worker.error is not None:
+                    raise worker.error
                 yield worker
             finally:
                 worker.drain(grace)

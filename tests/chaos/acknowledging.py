@@ -63,7 +63,10 @@ class Process:
         return True
 
     def read(self) -> None:
-        say("read", self.store.read(lambda r: r.tasks.count(self.actor.organisation, TaskFilter(), most=10**6)))
+        say(
+            "read",
+            self.store.read(lambda r: r.tasks.count(self.actor.organisation, TaskFilter(), most=10**6)),
+        )
 
     def register(self) -> str:
         id = str(uuid7())

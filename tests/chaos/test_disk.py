@@ -19,6 +19,7 @@ import apsw
 import pytest
 from uuid_utils import uuid7
 
+from taskyard.core.actor import Actor
 from taskyard.core.errors import Broken, Unavailable
 from taskyard.core.task import NewTask, State
 from taskyard.service.services import build_services
@@ -273,8 +274,6 @@ def test_after_an_fsync_has_failed_nothing_is_acknowledged_until_somebody_has_lo
     store = Store(database, failed=failures.append)
     services = build_services(lambda: str(uuid7()), lambda: 0.0)
     number = store.write(lambda r: r.accounts.insert_organisation("default", "", {}, r.now))
-    from taskyard.core.actor import Actor
-
     actor = Actor(organisation=number or 0, identity="user:1")
 
     def submit():

@@ -21,7 +21,9 @@ def start(program: Yard) -> Iterator[Start]:
     """Starts a worker in a process of its own on the program's database, and waits until it is there."""
     started: list[subprocess.Popen[bytes]] = []
 
-    def start_one(*, restart: bool = True, isolation: str | None = None, slots: int = 4) -> subprocess.Popen[bytes]:
+    def start_one(
+        *, restart: bool = True, isolation: str | None = None, slots: int = 4
+    ) -> subprocess.Popen[bytes]:
         how = {
             "url": program.url,
             "lease_s": SHORT_LEASE.total_seconds(),
@@ -30,7 +32,9 @@ def start(program: Yard) -> Iterator[Start]:
             "slots": slots,
         }
         there = {worker.id for worker in workers(program)}
-        process = subprocess.Popen([sys.executable, Path(__file__).with_name("worker_process.py"), json.dumps(how)])
+        process = subprocess.Popen(
+            [sys.executable, Path(__file__).with_name("worker_process.py"), json.dumps(how)]
+        )
         started.append(process)
         until(lambda: {worker.id for worker in workers(program)} - there)
         return process
@@ -91,7 +95,9 @@ def test_what_a_worker_finishes_after_it_was_stopped_past_its_lease_is_refused(
     assert (task.state, task.output, task.claims) == ("canceled", None, 1)
 
 
-def test_a_worker_that_is_not_to_restart_exits_with_75_when_it_was_cut_off(program: Yard, start: Start) -> None:
+def test_a_worker_that_is_not_to_restart_exits_with_75_when_it_was_cut_off(
+    program: Yard, start: Start
+) -> None:
     cut_off = start(restart=False)
     program.submit("hang")
     cut_off.send_signal(signal.SIGSTOP)
@@ -103,7 +109,9 @@ def test_a_worker_that_is_not_to_restart_exits_with_75_when_it_was_cut_off(progr
 def test_a_task_that_kills_three_workers_is_poison_and_harms_no_fourth(
     program: Yard, start: Start, tmp_path: Path
 ) -> None:
-    [task] = program.submit_many([program.new_task("kill_the_worker", {"folder": str(tmp_path)}, max_failures=100)])
+    [task] = program.submit_many(
+        [program.new_task("kill_the_worker", {"folder": str(tmp_path)}, max_failures=100)]
+    )
     for loss in range(1, 4):
         assert start().wait(PATIENCE_S) == -signal.SIGKILL
         until(lambda: reap(program))
@@ -116,9 +124,13 @@ def test_a_task_that_kills_three_workers_is_poison_and_harms_no_fourth(
     assert len(list(tmp_path.glob("killed-*"))) == 3
 
 
-def test_a_task_that_kills_its_own_process_kills_no_worker(program: Yard, start: Start, tmp_path: Path) -> None:
+def test_a_task_that_kills_its_own_process_kills_no_worker(
+    program: Yard, start: Start, tmp_path: Path
+) -> None:
     worker = start(isolation="process")
-    [task] = program.submit_many([program.new_task("kill_the_worker", {"folder": str(tmp_path)}, max_failures=100)])
+    [task] = program.submit_many(
+        [program.new_task("kill_the_worker", {"folder": str(tmp_path)}, max_failures=100)]
+    )
     task = ended(program, task)
     assert (task.state, task.reason, task.losses) == ("failed", "poisoned", 3)
     assert worker.poll() is None

@@ -1,6 +1,6 @@
 """The words and the numbers the rest is built on."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -23,8 +23,6 @@ def test_a_time_comes_back_from_the_store_to_the_microsecond(at):
 
 @given(MOMENTS, st.integers(-14 * 60, 14 * 60))
 def test_a_time_of_any_zone_is_the_same_moment(at, minutes):
-    from datetime import timezone
-
     if at.year in range(1971, 9999):
         assert to_micros(at.astimezone(timezone(timedelta(minutes=minutes)))) == to_micros(at)
 
@@ -78,7 +76,11 @@ def test_everything_that_is_wrong_is_said_at_once():
     with pytest.raises(Invalid) as refusal:
         check_new_task(NewTask(type="", priority=10**6, key=""), pointer="/tasks/3")
 
-    assert [fault.pointer for fault in refusal.value.faults] == ["/tasks/3/type", "/tasks/3/priority", "/tasks/3/key"]
+    assert [fault.pointer for fault in refusal.value.faults] == [
+        "/tasks/3/type",
+        "/tasks/3/priority",
+        "/tasks/3/key",
+    ]
 
 
 def test_what_a_task_is_said_to_allow_is_a_move_it_can_make():

@@ -130,7 +130,9 @@ def test_an_attempt_that_allocates_more_than_its_limit_fails_and_the_process_liv
 
 
 @pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGKILL])
-def test_a_process_that_dies_is_a_failure_that_names_the_signal_and_three_are_poison(program: Yard, number: int) -> None:
+def test_a_process_that_dies_is_a_failure_that_names_the_signal_and_three_are_poison(
+    program: Yard, number: int
+) -> None:
     isolated(program, handlers.crash, max_failures=100)
     isolated(program, handlers.who)
     with program.working(slots=1) as worker:
@@ -152,7 +154,9 @@ def test_a_process_that_exits_by_itself_is_a_failure_that_names_the_status(progr
     assert "exited with status 3" in task.error.message
 
 
-def test_when_the_process_that_forks_them_dies_so_do_its_children_and_another_takes_its_place(program: Yard) -> None:
+def test_when_the_process_that_forks_them_dies_so_do_its_children_and_another_takes_its_place(
+    program: Yard,
+) -> None:
     isolated(program, handlers.hang, max_failures=1)
     isolated(program, handlers.who)
     with program.working():

@@ -23,7 +23,9 @@ def test_a_handler_that_blocks_the_event_loop_does_not_lose_the_lease(program: Y
     @program.task("block")
     async def block(ctx: Context) -> str:
         [before] = workers(program)
-        until(lambda: workers(program)[0].lease_until > before.lease_until + 2 * SHORT_LEASE)  # the loop stands still meanwhile
+        until(
+            lambda: workers(program)[0].lease_until > before.lease_until + 2 * SHORT_LEASE
+        )  # the loop stands still meanwhile
         return ctx.task.holder
 
     with program.working(lease=SHORT_LEASE) as worker:
@@ -80,7 +82,12 @@ def test_a_heart_that_is_told_of_the_loss_beats_no_more() -> None:
         raise LeaseLost("held by worker w", 0)
 
     heart = Heartbeat(
-        beat, timedelta(seconds=30), time.monotonic(), stop=lambda _: None, lost=lost.append, jitter=lambda: 0.0
+        beat,
+        timedelta(seconds=30),
+        time.monotonic(),
+        stop=lambda _: None,
+        lost=lost.append,
+        jitter=lambda: 0.0,
     )
     heart.start()
     heart.wake()
@@ -89,7 +96,9 @@ def test_a_heart_that_is_told_of_the_loss_beats_no_more() -> None:
     assert len(lost) == 1
 
 
-def test_a_worker_that_lost_its_lease_drops_its_handlers_and_starts_again_under_a_fresh_id(program: Yard) -> None:
+def test_a_worker_that_lost_its_lease_drops_its_handlers_and_starts_again_under_a_fresh_id(
+    program: Yard,
+) -> None:
     canceled, released = [], threading.Event()
 
     @program.task("async")
@@ -206,7 +215,9 @@ def faulty(program: Yard, request: pytest.FixtureRequest) -> Callable[[int], Non
 
     def start(faults: int) -> None:
         desk.faults = faults
-        worker = Worker(desk, program.handlers, new_id=lambda: f"worker-of-{request.node.name}", jitter=lambda: 0.0)
+        worker = Worker(
+            desk, program.handlers, new_id=lambda: f"worker-of-{request.node.name}", jitter=lambda: 0.0
+        )
 
         def stop() -> None:
             worker.drain()
@@ -218,7 +229,9 @@ def faulty(program: Yard, request: pytest.FixtureRequest) -> Callable[[int], Non
     return start
 
 
-def test_work_that_is_done_is_settled_once_the_store_answers_again(program: Yard, faulty: Callable[[int], None]) -> None:
+def test_work_that_is_done_is_settled_once_the_store_answers_again(
+    program: Yard, faulty: Callable[[int], None]
+) -> None:
     done = []
 
     @program.task("work")

@@ -47,7 +47,17 @@ def test_more_urgent_goes_first_and_then_who_has_waited_longer(yard):
     second = yard.submit()
     high = yard.submit(priority=5)
 
-    assert [task.id for task in yard.worker().claim(10)] == [high.id, first.id, second.id, low.id]
+    worker = yard.worker()
+
+    assert [worker.claim(1)[0].id for _ in range(4)] == [high.id, first.id, second.id, low.id]
+
+
+def test_what_is_claimed_together_comes_in_the_same_order(yard):
+    tasks = [yard.submit(priority=priority) for priority in (0, 5, -1, 5)]
+
+    claimed = yard.worker().claim(10)
+
+    assert [task.id for task in claimed] == [tasks[position].id for position in (1, 3, 0, 2)]
 
 
 def test_more_urgent_goes_first_whatever_its_type(yard):
@@ -58,6 +68,15 @@ def test_more_urgent_goes_first_whatever_its_type(yard):
 
     assert {task.id for task in worker.claim(3)} == {task.id for task in urgent}
     assert len(worker.claim(10)) == 5
+
+
+def test_no_share_of_a_type_is_filled_with_less_urgent_ones_while_another_has_more_urgent(yard):
+    for priority in (1, 0, 0):
+        yard.submit("resize", priority=priority)
+    for _ in range(3):
+        yard.submit("encode", priority=1)
+
+    assert [task.priority for task in yard.worker("resize", "encode").claim(4)] == [1, 1, 1, 1]
 
 
 def test_equally_urgent_types_share_so_that_none_starves(yard):

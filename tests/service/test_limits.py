@@ -234,6 +234,28 @@ def test_each_task_keeps_to_its_own_limit_where_those_of_one_key_differ(yard):
     assert yard.get(narrow).state is State.READY
 
 
+def test_all_slots_that_are_free_are_given_on_at_once_to_whom_they_are_wide_enough(yard):
+    running = [yard.submit(concurrency_key="db", concurrency_limit=3) for _ in range(3)]
+    narrow = yard.submit(concurrency_key="db", concurrency_limit=1, priority=5)
+    wide = yard.submit(concurrency_key="db", concurrency_limit=2)
+    assert states(yard, [narrow, wide]) == ["suspended", "suspended"]
+
+    yard.write(yard.services.tasks.cancel, yard.actor, [task.id for task in running])
+
+    assert states(yard, [narrow, wide]) == ["ready", "ready"]
+
+
+def test_who_waits_on_for_a_slot_has_not_moved(yard):
+    running = [yard.submit(concurrency_key="db", concurrency_limit=3) for _ in range(3)]
+    wide = yard.submit(concurrency_key="db", concurrency_limit=3, priority=5)
+    narrow = yard.submit(concurrency_key="db", concurrency_limit=1)
+
+    yard.write(yard.services.tasks.cancel, yard.actor, [task.id for task in running[:2]])
+
+    assert states(yard, [wide, narrow]) == ["ready", "suspended"]
+    assert yard.events(narrow.id) == ["task.submitted"]
+
+
 def test_many_that_become_due_at_once_do_not_exceed_the_limit(yard):
     at = yard.clock.now + timedelta(minutes=1)
     limits = [3, 1, 3, 3, 1, 3]

@@ -123,6 +123,46 @@ def test_a_stale_settlement_in_the_same_batch_does_not_touch_the_right_one(yard,
     assert yard.get(second).output == "right"
 
 
+def two_attempts_of_one_worker(yard):
+    """Return the first attempt of a task, given back, and the second, both of the same living worker."""
+    yard.submit()
+    worker = yard.worker()
+    [first] = worker.claim()
+    yard.settle(first, Released())
+    [second] = worker.claim()
+    assert (second.id, second.holder) == (first.id, first.holder)
+    return first, second
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_of_two_attempts_of_one_worker_in_one_batch_the_right_one_is_accepted(yard, order):
+    first, second = two_attempts_of_one_worker(yard)
+    batch = [Settlement(Hold.of(first), Done("stale")), Settlement(Hold.of(second), Done("right"))]
+
+    answers = settle_all(yard, *(batch[position] for position in order))
+
+    assert [type(answers[position]) for position in order] == [LeaseLost, Moved]
+    assert yard.get(second).output == "right"
+
+
+def test_a_worker_writes_nothing_in_the_name_of_its_own_earlier_attempt(yard):
+    first, second = two_attempts_of_one_worker(yard)
+    stale, work = Hold.of(first), yard.services.work
+
+    [refused] = yard.store.together(work.report, [Report(stale, 1, "stale")])
+    assert isinstance(refused, LeaseLost)
+    for write in (
+        lambda r: work.publish(r, stale, "preview", 1),
+        lambda r: work.finish_step(r, stale, "load", 1),
+        lambda r: work.save_log(r, stale, "stale"),
+        lambda r: work.set_report(r, stale, {}),
+        lambda r: work.spawn(r, yard.actor, stale, "fan-out", []),
+    ):
+        with pytest.raises(LeaseLost):
+            yard.write(write)
+    assert yard.get(second) == second
+
+
 def test_a_dead_worker_does_not_spoil_the_batch_of_the_living(yard):
     yard.submit()
     [late] = yard.worker(lease=timedelta(seconds=30)).claim()

@@ -23,7 +23,8 @@ def variants():
                 continue
             read = set(re.findall(r"(?:FROM|JOIN)\s+(\w+)", shared().statements[name].text))
             for condition, asked in own.conditions.items():
-                if set(re.findall(r"(?<!\w)(\w+)\.\w+", re.sub(r"\(SELECT.*\)", "", asked))) <= read:
+                its_own = set(re.findall(r"FROM (?:\w+ AS )?(\w+)", asked))
+                if set(re.findall(r"(?<!\w)(\w+)\.\w+", asked)) - its_own <= read:
                     yield name, (condition,)
 
 

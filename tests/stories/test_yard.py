@@ -25,7 +25,12 @@ def test_declare_submit_work_and_read(program: Yard) -> None:
         return {"path": path, "size": size}
 
     task = program.submit(thumbnail, {"path": "a.jpg"}, priority=3, labels={"album": "summer"})
-    assert (task.state, task.queue, task.timeout, task.max_failures) == ("ready", "images", timedelta(seconds=30), 5)
+    assert (task.state, task.queue, task.timeout, task.max_failures) == (
+        "ready",
+        "images",
+        timedelta(seconds=30),
+        5,
+    )
 
     with program.working():
         assert program.result(task.id, timeout=PATIENCE_S) == {"path": "a.jpg", "size": 256}
@@ -73,7 +78,9 @@ def test_many_are_submitted_together_or_not_at_all(program: Yard) -> None:
     program.submit("import", key="july")
     with pytest.raises(Conflict, match="july"):
         program.submit_many([NewTask(type="import", key="august"), NewTask(type="import", key="july")])
-    august = program.submit_many([NewTask(type="import", key="august"), NewTask(type="import", key="september")])
+    august = program.submit_many(
+        [NewTask(type="import", key="august"), NewTask(type="import", key="september")]
+    )
     assert [task.key for task in august] == ["august", "september"]
 
 

@@ -79,7 +79,7 @@ def server_checks(client: "Client", now: Callable[[], datetime]) -> Iterator[Che
         yield Check(name="key", fine=False, detail=str(error), remedy="say --key, or set TASKYARD_KEY")
         return
     yield Check(
-        name="key", fine=True, detail=f"you are {_name(me.get('actor'))} of {_name(me.get('organisation'))}"
+        name="key", fine=True, detail=f"you are {me['name'] or me['identity']} of {me['organisation']}"
     )
     yield from _work(client)
 
@@ -124,9 +124,3 @@ def _orphans(client: "Client", queue: str, lanes: set[tuple[str, str]]) -> Itera
             detail = f"tasks of type {type} wait in {queue}, and no worker runs them"
             remedy = f"start a worker whose yard has a task {type!r} with queue={queue!r}"
             yield Check(name="queue", fine=False, detail=detail, remedy=remedy)
-
-
-def _name(noun: object) -> str:
-    if isinstance(noun, dict):
-        return str(noun.get("name") or noun.get("identity") or noun)
-    return str(noun)

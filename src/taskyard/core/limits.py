@@ -131,7 +131,9 @@ def check_new_task(new: NewTask, pointer: str = "") -> None:
     for member in ("run_at", "start_by"):
         at = getattr(new, member)
         if at is not None and at.tzinfo is None:
-            faults.append(Fault(f"{pointer}/{member}", "no_zone", f"{member} says no zone; give one, or Z for UTC"))
+            faults.append(
+                Fault(f"{pointer}/{member}", "no_zone", f"{member} says no zone; give one, or Z for UTC")
+            )
     if new.concurrency_key is not None:
         faults += check_range(new.concurrency_limit, f"{pointer}/concurrency_limit", 1, MAX_CONCURRENCY)
     if new.max_failures is not None:

@@ -154,7 +154,11 @@ def read_query(query: QueryParams, shape: type[Asked], *, but: str | None = None
         if name in known:
             given[name].append(value)
         elif but is None or not name.startswith(but):
-            raise bad_query(name, f"there is no parameter {_shown(name)} here; there are {', '.join(sorted(known))}", "unknown")
+            raise bad_query(
+                name,
+                f"there is no parameter {_shown(name)} here; there are {', '.join(sorted(known))}",
+                "unknown",
+            )
     values: dict[str, Any] = {}
     for name, texts in given.items():
         if known[name]:
@@ -187,7 +191,9 @@ def instant(at: datetime, pointer: str) -> datetime:
     try:
         return at.astimezone(UTC)
     except (OverflowError, ValueError):
-        raise Invalid(f"{at.isoformat()} is not a time that can be kept", pointer=pointer, code="out_of_range") from None
+        raise Invalid(
+            f"{at.isoformat()} is not a time that can be kept", pointer=pointer, code="out_of_range"
+        ) from None
 
 
 def length(seconds: float, pointer: str) -> timedelta:
@@ -195,4 +201,6 @@ def length(seconds: float, pointer: str) -> timedelta:
     try:
         return timedelta(seconds=seconds)
     except (OverflowError, ValueError):
-        raise Invalid(f"{seconds} seconds are not a length of time", pointer=pointer, code="out_of_range") from None
+        raise Invalid(
+            f"{seconds} seconds are not a length of time", pointer=pointer, code="out_of_range"
+        ) from None

@@ -130,7 +130,7 @@ class FeedReader:
         enough: Callable[[Seen], bool],
         *,
         organisation: int,
-        subject: str,
+        subject: str | None,
         seconds: float,
     ) -> Seen:
         """Look at something until it is *enough* or *seconds* are over; look again only when something happened to it."""
@@ -205,13 +205,15 @@ class FeedReader:
             after = self._position
             try:
                 events = await awaited(
-                    self._store.read_soon(lambda records: records.events.read(after, limit=PAGE))
+                    self._store.read_soon(lambda records, after=after: records.events.read(after, limit=PAGE))
                 )
             except Unavailable as refusal:
                 log.warning("the feed could not be read", reason=str(refusal))
                 return
             except Exception:
-                log.exception("the feed could not be read")  # whoever waits must not wait for ever because of it
+                log.exception(
+                    "the feed could not be read"
+                )  # whoever waits must not wait for ever because of it
                 return
             for event in events:
                 self._tell(event)

@@ -43,9 +43,7 @@ class KeyRing:
         known = self._actors.get(digest)
         if known is not None and now < known[0]:
             return known[1]
-        actor = await awaited(
-            self._store.read_soon(lambda records: self._accounts.identify(records, token))
-        )
+        actor = await awaited(self._store.read_soon(lambda records: self._accounts.identify(records, token)))
         if len(self._actors) >= MOST_REMEMBERED:
             self._actors.clear()
         self._actors[digest] = (now + REMEMBERED_SECONDS, actor)

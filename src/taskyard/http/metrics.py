@@ -39,7 +39,9 @@ class Metrics:
         class Ours(Collector):
             def collect(self):  # type: ignore[no-untyped-def]
                 requests = CounterMetricFamily(
-                    "taskyard_http_requests", "Requests answered.", labels=["dialect", "method", "path", "status"]
+                    "taskyard_http_requests",
+                    "Requests answered.",
+                    labels=["dialect", "method", "path", "status"],
                 )
                 for (dialect, method, pattern, status), count in metrics.requests.items():
                     requests.add_metric([dialect, method, pattern, str(status)], count)

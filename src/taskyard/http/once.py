@@ -87,7 +87,11 @@ class Repeats(Generic[Item, Answer]):
         self._move = move
 
     def one(
-        self, records: Records, once: Once | None, work: Callable[[Records], Done], shown: Callable[[Done], Reply]
+        self,
+        records: Records,
+        once: Once | None,
+        work: Callable[[Records], Done],
+        shown: Callable[[Done], Reply],
     ) -> Done | Replayed:
         """Do *work* unless it was done under this key; what *shown* makes of its answer is kept for repeats."""
         kept = self._kept(records, once)
@@ -98,7 +102,9 @@ class Repeats(Generic[Item, Answer]):
             self._accounts.keep(records, once.actor, once.key, shown(answer))
         return answer
 
-    def many(self, records: Records, items: "Sequence[Keyed[Item, Answer]]") -> list[Answer | Replayed | Exception]:
+    def many(
+        self, records: Records, items: "Sequence[Keyed[Item, Answer]]"
+    ) -> list[Answer | Replayed | Exception]:
         """Do what was not done before; the answer for each, in order, is its own, the one given before, or its refusal."""
         answers: list[Answer | Replayed | Exception | None] = [None] * len(items)
         first: set[tuple[int, str, str]] = set()

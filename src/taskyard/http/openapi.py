@@ -18,7 +18,13 @@ _ALWAYS: Final = (400, 401, 403, 429, 500, 503)
 
 
 def document(
-    operations: Sequence[Operation], *, title: str, version: str, description: str, prefix: str, problem: type[Any]
+    operations: Sequence[Operation],
+    *,
+    title: str,
+    version: str,
+    description: str,
+    prefix: str,
+    problem: type[Any],
 ) -> dict[str, Any]:
     """
     Return the OpenAPI document of *operations*.
@@ -27,7 +33,10 @@ def document(
         prefix: What every path begins with.
         problem: The shape of every refusal.
     """
-    shapes = [problem, *(shape for each in operations for shape in (each.body, *each.answers.values()) if shape is not None)]
+    shapes = [
+        problem,
+        *(shape for each in operations for shape in (each.body, *each.answers.values()) if shape is not None),
+    ]
     shapes = [shape for shape in dict.fromkeys(shapes) if shape is not bytes]
     schemas, components = msgspec.json.schema_components(shapes, ref_template=_TEMPLATE)
     schema_of = dict(zip(shapes, schemas, strict=True))
@@ -51,7 +60,7 @@ def document(
 def _described(operation: Operation, schema_of: dict[Any, Any], problem: type[Any]) -> dict[str, Any]:
     summary, _, rest = inspect.cleandoc(operation.endpoint.__doc__ or "").partition("\n")
     described: dict[str, Any] = {
-        "operationId": operation.endpoint.__name__,  # type: ignore[attr-defined]  # endpoints are functions
+        "operationId": operation.endpoint.__name__,
         "summary": summary.strip(),
         "tags": [operation.tag],
     }
@@ -77,7 +86,9 @@ def _in_path(pattern: str) -> list[dict[str, Any]]:
             "name": name,
             "in": "path",
             "required": True,
-            "schema": {"type": "integer", "minimum": 0} if kind == "int" else {"type": "string", "minLength": 1},
+            "schema": {"type": "integer", "minimum": 0}
+            if kind == "int"
+            else {"type": "string", "minLength": 1},
         }
         for name, kind in _NAME.findall(pattern)
     ]

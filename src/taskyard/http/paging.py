@@ -35,11 +35,15 @@ def position_of(token: str, asked: Any, shape: Any = int) -> Any:
     """
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
-        bound_to, position = msgspec.json.decode(urlsafe_b64decode(padded), type=tuple[str, shape])  # type: ignore[valid-type]
+        bound_to, position = msgspec.json.decode(urlsafe_b64decode(padded), type=tuple[str, shape])
     except (ValueError, RecursionError):
-        raise BadPageToken("this page_token was not made here; take next_page_token from a list as it is") from None
+        raise BadPageToken(
+            "this page_token was not made here; take next_page_token from a list as it is"
+        ) from None
     if bound_to != _bound_to(asked):
-        raise BadPageToken("this page_token belongs to a list with another filter; ask for the first page again")
+        raise BadPageToken(
+            "this page_token belongs to a list with another filter; ask for the first page again"
+        )
     return position
 
 

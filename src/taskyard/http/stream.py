@@ -117,7 +117,11 @@ def sent_events(stream: AsyncIterator[Told], shown: Callable[[Event], object]) -
             match each:
                 case Event():
                     data = encode(shown(each))
-                    yield b"id: %b\nevent: %b\ndata: %b\n\n" % (str(each.cursor).encode(), each.kind.encode(), data)
+                    yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
+                        str(each.cursor).encode(),
+                        each.kind.encode(),
+                        data,
+                    )
                 case Reset(cursor):
                     data = encode({"after": str(cursor)})
                     yield b"id: %b\nevent: reset\ndata: %b\n\n" % (str(cursor).encode(), data)

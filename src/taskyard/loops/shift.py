@@ -2,22 +2,22 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, TypeVar
 
 import structlog
 
-from taskyard.core.backoff import retry_delay
 from taskyard.core.errors import LeaseLost, TaskyardError, Unavailable
-from taskyard.core.hold import Report, Settlement, Stop
-from taskyard.core.outcome import Failed, Outcome, Released
+from taskyard.core.hold import Settlement, Stop
+from taskyard.core.outcome import Outcome, Released
 from taskyard.core.task import Task
-from taskyard.loops.attempt import MAX_PAUSE, PAUSE, Attempt, Why
+from taskyard.loops.attempt import Attempt, Why
 from taskyard.loops.bench import Bench
 from taskyard.loops.desk import Desk
 from taskyard.loops.handlers import Handlers
 from taskyard.loops.heartbeat import Heartbeat
+from taskyard.loops.settler import Settler, pause
 
 Got = TypeVar("Got")
 
@@ -25,8 +25,6 @@ Got = TypeVar("Got")
 WAIT: Final = timedelta(seconds=5)
 #: Progress and log of a running attempt are told this often at most.
 REPORT_EVERY: Final = timedelta(milliseconds=250)
-#: Settled in one go at most.
-MAX_SETTLED: Final = 500
 
 log = structlog.get_logger("taskyard.loops")
 
@@ -60,7 +58,6 @@ class Shift:
         self.handlers = handlers
         self.jitter = jitter
         self.lost: str | None = None
-        self.tasks_done = 0
         self._bench = bench
         self._name = name
         self._slots = slots
@@ -69,14 +66,11 @@ class Shift:
         self._until_idle = until_idle
         self._loop = asyncio.get_running_loop()
         self._attempts: dict[tuple[int, int], Attempt] = {}
-        self._unsettled: list[Settlement] = []
-        self._settling = 0
-        self._last_reports: list[Report] = []
         self._noted: list[Attempt] = []
         self._draining = False
         self._changed = asyncio.Event()  # an attempt ended, was settled, or the shift is to end
-        self._to_settle = asyncio.Event()
         self._to_tell = asyncio.Event()
+        self._settler = Settler(desk, jitter, lose=self.lose, changed=self._changed.set)
         self._claiming: asyncio.Task[list[Task]] | None = None
         self._heartbeat: Heartbeat | None = None
 
@@ -88,10 +82,12 @@ class Shift:
             return
         ready()
         stop_listening = self.desk.listen(self.id, self._wake_heart)
-        helpers = [self._loop.create_task(self._settle_ended()), self._loop.create_task(self._tell_noted())]
+        helpers = [self._loop.create_task(self._settler.run()), self._loop.create_task(self._tell_noted())]
+        for helper in helpers:
+            helper.add_done_callback(self._helper_ended)
         try:
             await self._claim_and_run()
-            while (self._attempts or self._unsettled or self._settling) and self.lost is None:
+            while not self._is_idle() and self.lost is None:
                 self._changed.clear()
                 await self._changed.wait()
         finally:
@@ -102,6 +98,10 @@ class Shift:
                 self._heartbeat.end()
         if self.lost is None:
             await self._leave()
+
+    @property
+    def tasks_done(self) -> int:
+        return self._settler.done
 
     def drain(self) -> None:
         """Claim no more; the shift ends, and its lease is kept, when what runs has ended."""
@@ -130,7 +130,13 @@ class Shift:
         self.drain()
         for attempt in list(self._attempts.values()):
             self._bench.stop(attempt, Why.LOST)
-        self._unsettled.clear()
+        self._settler.drop()
+
+    def _helper_ended(self, helper: "asyncio.Task[None]") -> None:
+        # They go on for as long as the shift does. Without one of them nothing would be settled: better to start anew.
+        if not helper.cancelled() and (error := helper.exception()) is not None:
+            log.error("a part of the worker failed", error=f"{type(error).__name__}: {error}", exc_info=error)
+            self.lose("a part of the worker failed")
 
     async def _register(self) -> bool:
         tries = 0
@@ -148,7 +154,7 @@ class Shift:
             except Unavailable as error:
                 tries += 1
                 log.warning("the worker cannot register", error=str(error), tries=tries)
-                await self._pause(tries)
+                await pause(tries, self.jitter)
                 continue
             self._heartbeat = Heartbeat(
                 lambda timeout: self.desk.beat(
@@ -190,7 +196,7 @@ class Shift:
             except Exception as error:
                 tries += 1
                 log.warning("the worker cannot claim", error=f"{type(error).__name__}: {error}", tries=tries)
-                await self._pause(tries)
+                await pause(tries, self.jitter)
                 continue
             tries = 0
             for task in tasks:
@@ -215,19 +221,17 @@ class Shift:
 
     def _room(self) -> int:
         # What has ended but is not settled counts too once there is much of it: else a desk that is away would be claimed empty.
-        over = len(self._unsettled) + self._settling - self._slots
-        return self._slots - len(self._attempts) - max(0, over)
+        return self._slots - len(self._attempts) - max(0, self._settler.waiting - self._slots)
 
     def _is_idle(self) -> bool:
-        return not self._attempts and not self._unsettled and not self._settling
+        return not self._attempts and not self._settler.waiting
 
     def _begin(self, task: Task) -> None:
         handler = self.handlers.get(task.type)
         assert handler is not None, "what is claimed is of the worker's own lanes"
         attempt = Attempt(task, handler, self)
         if self._draining:  # claimed just before
-            self._unsettled.append(Settlement(attempt.hold, Released()))
-            self._to_settle.set()
+            self._settler.put(Settlement(attempt.hold, Released()))
             return
         self._attempts[task.number, task.claims] = attempt
         self._bench.begin(attempt)
@@ -238,80 +242,13 @@ class Shift:
             if attempt is not None:
                 self._bench.stop(attempt, Why.CANCELED)
 
-    # -- settle ----------------------------------------------------------------------------------------------------------------
+    # -- what attempts say ----------------------------------------------------------------------------------------------------------------
 
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
         del self._attempts[attempt.task.number, attempt.task.claims]
         self._changed.set()
-        if self.lost is not None:
-            return
-        report = attempt.take_report()
-        if report is not None:
-            self._last_reports.append(report)
-        self._unsettled.append(Settlement(attempt.hold, outcome, attempt.log_text()))
-        self._to_settle.set()
-
-    async def _settle_ended(self) -> None:
-        while True:
-            await self._to_settle.wait()
-            self._to_settle.clear()
-            while self._unsettled:
-                batch, self._unsettled = self._unsettled[:MAX_SETTLED], self._unsettled[MAX_SETTLED:]
-                reports, self._last_reports = self._last_reports, []
-                self._settling = len(batch)
-                try:
-                    await self._settle(batch, reports)
-                finally:
-                    self._settling = 0
-                    self._changed.set()
-
-    async def _settle(self, batch: Sequence[Settlement], reports: Sequence[Report]) -> None:
-        """Settle a batch; what is refused for what it says is settled as failed instead."""
-        if reports:
-            await self._told(lambda: self.desk.report(reports))
-        answers = await self._told(lambda: self.desk.settle(batch))
-        if answers is None:
-            return
-        again: list[Settlement] = []
-        for settlement, answer in zip(batch, answers, strict=True):
-            if isinstance(answer, Exception):
-                refused = self._refused(settlement, answer)
-                if refused is not None:
-                    again.append(refused)
-            else:
-                self.tasks_done += 1
-        if again:
-            await self._settle(again, ())
-
-    def _refused(self, settlement: Settlement, why: Exception) -> Settlement | None:
-        """Return how else to settle what was refused; None when the attempt is no longer ours."""
-        if isinstance(why, LeaseLost):
-            log.warning("an attempt ended too late", task=settlement.hold.id, attempt=settlement.hold.claims)
-            return None
-        if isinstance(settlement.outcome, Failed) and settlement.outcome.code == "refused":
-            log.error("an attempt cannot be settled", task=settlement.hold.id, error=str(why))
-            return None
-        code = why.code if isinstance(why, TaskyardError) else "refused"
-        failed = Failed(f"what the handler returned was refused: {why}", code=code, final=True)
-        if isinstance(settlement.outcome, Failed):  # even its failure was refused: say only that
-            failed = Failed("the handler failed, and its error cannot be stored", code="refused")
-        return Settlement(settlement.hold, failed, settlement.log)
-
-    async def _told(self, ask: Callable[[], Awaitable[Got]]) -> Got | None:
-        """Ask the desk until it answers, for as long as the lease stands; None when it is lost."""
-        tries = 0
-        while self.lost is None:
-            try:
-                return await ask()
-            except LeaseLost as error:
-                self.lose(str(error))
-            except Exception as error:
-                tries += 1
-                log.warning("the worker cannot settle", error=f"{type(error).__name__}: {error}", tries=tries)
-                await self._pause(tries)
-        return None
-
-    # -- tell ------------------------------------------------------------------------------------------------------------------
+        if self.lost is None:
+            self._settler.put(Settlement(attempt.hold, outcome, attempt.log_text()), attempt.take_report())
 
     def noted(self, attempt: Attempt) -> None:
         self._on_loop(self._note, attempt)
@@ -355,8 +292,3 @@ class Shift:
             self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:
             return
-
-    async def _pause(self, tries: int) -> None:
-        """Wait before another try, longer each time; drained, not at all."""
-        pause = retry_delay(tries, jitter=self.jitter, base=PAUSE, cap=MAX_PAUSE)
-        await asyncio.sleep(pause.total_seconds())

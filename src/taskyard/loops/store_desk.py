@@ -75,19 +75,28 @@ class StoreDesk:
     async def acquire(self, worker: str, limit: int, wait: timedelta) -> list[Task]:
         assert self._news is not None
         until = time.monotonic() + wait.total_seconds()
-        if self._news.nothing_new and wait:
-            await self._news.wait(until - time.monotonic())
+        opens_in: float | None = None
+        look = not (self._news.nothing_new and wait)
         while True:
-            self._news.clear()  # before the claim, so that news during it counts
-            tasks, opens_in = await self._claim(worker, limit)
-            # All there was: what comes after is news. Where a limit holds something back, its opening is no news.
-            self._news.nothing_new = len(tasks) < limit and opens_in is None
-            if tasks:
-                return tasks
+            if look:
+                self._news.clear()  # before the claim, so that news during it counts
+                tasks, opens_in = await self._claim(worker, limit)
+                # All there was: what comes after is news. Where a limit holds something back, its opening is no news.
+                self._news.nothing_new = len(tasks) < limit and opens_in is None
+                if tasks:
+                    return tasks
             left = until - time.monotonic()
             if left <= 0:
                 return []
-            await self._news.wait(left if opens_in is None else min(left, opens_in))
+            woken = await self._news.wait(left if opens_in is None else min(left, opens_in))
+            look = woken or opens_in is not None or await self._any_ready()
+
+    async def _any_ready(self) -> bool:
+        """Say whether there is anything ready at all: one cheap question, for when no news has come for a while."""
+        queues = sorted({lane.queue for lane in self._lanes})
+        return await asyncio.wrap_future(
+            self._store.read_soon(lambda records: records.work.any_ready(self._actor.organisation, queues))
+        )
 
     async def _claim(self, worker: str, limit: int) -> tuple[list[Task], float | None]:
         claim = asyncio.wrap_future(self._store.write_soon(partial(self._claimed, worker, limit)))
@@ -210,11 +219,13 @@ class _News:
         self._heard = False
         self._event.clear()
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, seconds: float) -> bool:
+        """Wait for news; say whether some came."""
         try:
-            await asyncio.wait_for(self._event.wait(), max(0.0, seconds))
+            async with asyncio.timeout(max(0.0, seconds)):
+                return await self._event.wait()
         except TimeoutError:
-            return
+            return False
 
     def close(self) -> None:
         for end in self._ends:

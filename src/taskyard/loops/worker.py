@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 
+from taskyard.core.backoff import retry_delay
 from taskyard.core.errors import Invalid
 from taskyard.core.worker import LEASE
 from taskyard.loops.bench import Bench
@@ -22,6 +23,9 @@ from taskyard.loops.shift import Shift
 SLOTS: Final = 20
 #: sysexits.h EX_TEMPFAIL: try again. A supervisor that restarts a process does it for this one.
 LOST_LEASE: Final = 75
+#: How long it rests before the next shift after losing one, first and at most: what takes leases away may still be at it.
+RESTART_AFTER: Final = timedelta(milliseconds=100)
+MAX_RESTART_AFTER: Final = timedelta(seconds=10)
 
 log = structlog.get_logger("taskyard.loops")
 
@@ -75,6 +79,7 @@ class Worker:
         self._ready = threading.Event()
         self._over = threading.Event()
         self.exit_code: int | None = None
+        self.error: BaseException | None = None
         self.tasks_done = 0
 
     # -- run -------------------------------------------------------------------------------------------------------------------
@@ -88,6 +93,9 @@ class Worker:
             with capturing():
                 self.exit_code = _outlive_exits(loop, self._shifts())
             return self.exit_code
+        except BaseException as error:
+            self.error = error
+            raise
         finally:
             with self._lock:
                 self._loop = None
@@ -126,6 +134,7 @@ class Worker:
                 self._loop.call_later(grace.total_seconds(), self._shift.release)
 
     async def _shifts(self) -> int:
+        losses = 0
         while not self._draining:
             bench = Bench(self._handlers)
             bench.start()
@@ -150,6 +159,9 @@ class Worker:
                 return 0
             if not self._restart:
                 return LOST_LEASE
+            losses += 1
+            pause = retry_delay(losses, jitter=self._jitter, base=RESTART_AFTER, cap=MAX_RESTART_AFTER)
+            await asyncio.sleep(pause.total_seconds())
         return 0
 
 

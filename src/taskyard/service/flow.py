@@ -54,7 +54,11 @@ def make_ready(records: Records, tasks: Iterable[Task]) -> list[Moved]:
     now = records.now
     rows: list[dict[str, Value]] = []
     places: dict[tuple[int, str], int] = {}
-    for task in sorted(tasks, key=lambda task: (-task.priority, task.number)):
+    # By key first: whoever locks several locks them in one order.
+    in_order = sorted(
+        tasks, key=lambda task: (task.organisation, task.concurrency_key or "", -task.priority, task.number)
+    )
+    for task in in_order:
         state, reason = State.READY, None
         if task.run_at > now:
             state, reason = State.SCHEDULED, Reason.DELAYED

@@ -56,7 +56,9 @@ class Runs:
     def current(self, records: Records, actor: Actor) -> list[Standing]:
         """Return what is to run, runs, or ended within the hour; recurring ones once each. In the order they were made."""
         actor.require(Permission.READ)
-        schedules = {each.id: each for each in self._schedules.all(records, actor) if each.next_at is not None}
+        schedules = {
+            each.id: each for each in self._schedules.all(records, actor) if each.next_at is not None
+        }
         live: dict[str, Task] = {}
         single: list[Task] = []
         for task in self._open(records, actor):
@@ -64,7 +66,11 @@ class Runs:
                 single.append(task)
             else:
                 live.setdefault(task.schedule, task)
-        lately = [task for task in self._ended(records, actor, since=records.now - LINGERS) if DROPPED not in task.labels]
+        lately = [
+            task
+            for task in self._ended(records, actor, since=records.now - LINGERS)
+            if DROPPED not in task.labels
+        ]
         single += [task for task in lately if task.schedule is None]
         # A schedule that has no instant left stands for its last run, until that is old.
         for task in lately:
@@ -106,7 +112,9 @@ class Runs:
         task = standing.task
         if standing.schedule is not None or task is None or task.is_open:
             return True
-        return DROPPED not in task.labels and task.finished_at is not None and task.finished_at >= now - LINGERS
+        return (
+            DROPPED not in task.labels and task.finished_at is not None and task.finished_at >= now - LINGERS
+        )
 
     def cancel(self, records: Records, actor: Actor, id: str) -> Standing:
         """
@@ -122,7 +130,9 @@ class Runs:
         if task is not None and task.actor != actor.identity:
             actor.require(Permission.CONTROL)
         if task is not None and task.is_open:
-            by = Actor(organisation=actor.organisation, identity=actor.identity, name=actor.name, number=actor.number)
+            by = Actor(
+                organisation=actor.organisation, identity=actor.identity, name=actor.name, number=actor.number
+            )
             try:
                 self._tasks.cancel_one(records, by, task.id)
             except WrongState:
@@ -203,7 +213,9 @@ class Runs:
     def job(self, records: Records, actor: Actor, id: str) -> list[Standing]:
         """Return every task of a job, history included. Raises NotFound."""
         actor.require(Permission.READ)
-        found = records.tasks.search(actor.organisation, TaskFilter(labels={JOB: id}), limit=MOST, oldest_first=True)
+        found = records.tasks.search(
+            actor.organisation, TaskFilter(labels={JOB: id}), limit=MOST, oldest_first=True
+        )
         if not found:
             raise NotFound("job", id)
         return [Standing(None, task) for task in found]
@@ -214,7 +226,9 @@ class Runs:
         for task in before:
             if task.is_open:
                 self.cancel(records, actor, task.id)
-        now = {task.id: task for task in records.tasks.get_many(actor.organisation, [task.id for task in before])}
+        now = {
+            task.id: task for task in records.tasks.get_many(actor.organisation, [task.id for task in before])
+        }
         canceled = [Standing(None, now[task.id]) for task in before if task.is_open]
         return canceled, [Standing(None, task) for task in before if not task.is_open]
 

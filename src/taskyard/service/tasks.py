@@ -264,13 +264,18 @@ class Tasks:
     ) -> None:
         """Suspend what would be one too many of its concurrency key."""
         places: dict[tuple[int, str], int] = {}
-        for position, row in rows.items():
-            new = submissions[position].new
-            if new.concurrency_key is None or row["state"] != State.READY.value:
-                continue
-            organisation = submissions[position].actor.organisation
-            if not take_slots(records, places, (organisation, new.concurrency_key, new.concurrency_limit)):
-                row.update(state=State.SUSPENDED.value, reason=Reason.LIMIT)
+        limited = [
+            (submissions[position].actor.organisation, new.concurrency_key, new.concurrency_limit, position)
+            for position, row in rows.items()
+            if (new := submissions[position].new).concurrency_key is not None
+            and row["state"] == State.READY.value
+        ]
+        # By key first: whoever locks several locks them in one order.
+        for organisation, key, limit, position in sorted(
+            limited, key=lambda each: (each[0], each[1], each[3])
+        ):
+            if not take_slots(records, places, (organisation, key, limit)):
+                rows[position].update(state=State.SUSPENDED.value, reason=Reason.LIMIT)
 
     # -- cancel, retry, run now ----------------------------------------------------------------------------------------------
 
@@ -599,7 +604,11 @@ def _rounds(submissions: Sequence[Submission]) -> list[list[int]]:
     next_turn: dict[tuple[int, str, str], int] = {}
     for position, submission in enumerate(submissions):
         organisation, new = submission.actor.organisation, submission.new
-        names = [(organisation, noun, name) for noun, name in (("key", new.key), ("id", new.id)) if name is not None]
+        names = [
+            (organisation, noun, name)
+            for noun, name in (("key", new.key), ("id", new.id))
+            if name is not None
+        ]
         turn = max((next_turn.get(name, 0) for name in names), default=0)
         next_turn.update(dict.fromkeys(names, turn + 1))
         if turn == len(rounds):

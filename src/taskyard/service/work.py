@@ -150,7 +150,7 @@ class Work:
         One whose lease has run out cannot leave any more: it is dead, and its row is what the reaper finds its tasks by.
         """
         actor.require(Permission.WORK)
-        if not records.workers.lives(actor.organisation, worker, records.now):
+        if not records.workers.lock(actor.organisation, worker, records.now):
             return
         self._give_back(records, records.work.held(WORKER + worker))
         records.workers.end(worker, "gone", records.now)
@@ -230,6 +230,12 @@ class Work:
             types.setdefault(lane.queue, []).append(lane.type)
         queues = records.queues.by_name(actor.organisation, sorted(types))
         open_queues = [name for name in types if name not in queues or not queues[name].settings.paused]
+        limited = [name for name in sorted(open_queues) if name in queues and _is_limited(queues[name])]
+        if (
+            len(limited) > 1
+        ):  # shares turn, and locks must not: two who claim from the same queues would wait for one another
+            for name in limited:
+                records.queues.lock(actor.organisation, name)
         claimed: list[Task] = []
         for name, share in self._shares(open_queues, limit):
             room = min(share, limit - len(claimed))
@@ -272,8 +278,7 @@ class Work:
         self, records: Records, place: _Place, type: str, limit: int, *, at_least: int = -MAX_PRIORITY
     ) -> list[Task]:
         """Claim the first of one type in a queue whose priority is *at_least* that."""
-        settings = None if place.found is None else place.found.settings
-        if settings is None or (settings.concurrency is None and settings.rate is None):
+        if place.found is None or not _is_limited(place.found):
             return records.work.claim(
                 place.organisation,
                 place.queue,
@@ -284,31 +289,31 @@ class Work:
                 lease_until=place.lease_until,
                 now=records.now,
             )
+        locked = records.queues.lock(place.organisation, place.queue)
+        if locked is None:
+            return []
+        queue, log = locked
         picked = records.work.pick(
             place.organisation,
             place.queue,
             type,
             at_least=at_least,
-            heaviest=settings.concurrency,
+            heaviest=queue.settings.concurrency,
             limit=limit,
             now=records.now,
         )
-        numbers = self._within_limits(records, place.organisation, place.queue, picked) if picked else []
+        numbers = self._within_limits(records, queue, log, picked) if picked else []
         return records.work.claim_numbers(
             numbers, holder=place.holder, lease_until=place.lease_until, now=records.now
         )
 
     def _within_limits(
-        self, records: Records, organisation: int, name: str, picked: Sequence[tuple[int, int]]
+        self, records: Records, queue: Queue, log: list[list[int]], picked: Sequence[tuple[int, int]]
     ) -> list[int]:
-        """Return the numbers of the first of *picked* that the queue's limits let start, and count them as started."""
-        locked = records.queues.lock(organisation, name)
-        if locked is None:
-            return []
-        queue, log = locked
+        """Return the numbers of the first of *picked* that the limits of *queue*, locked before, let start; count them."""
         numbers = [number for number, _ in picked]
         if queue.settings.concurrency is not None:
-            free = queue.settings.concurrency - records.work.running_weight(organisation, name)
+            free = queue.settings.concurrency - records.work.running_weight(queue.organisation, queue.name)
             numbers = []
             for number, weight in picked:
                 if weight > free:
@@ -319,7 +324,7 @@ class Work:
             numbers = numbers[: starts_left(log, queue.settings.rate, records.now)]
             if numbers:
                 log = with_starts(log, len(numbers), queue.settings.rate, records.now)
-                records.queues.set_rate_log(organisation, name, log)
+                records.queues.set_rate_log(queue.organisation, queue.name, log)
         return numbers
 
     def claim_next(
@@ -365,7 +370,8 @@ class Work:
             raise WrongState(id, task.state, "claim", ACTIONS[task.state])
         if queue.settings.paused:
             raise Conflict(f"the queue {queue.name} is paused; resume it first", code="queue_paused")
-        if not self._within_limits(records, actor.organisation, queue.name, [(task.number, task.weight)]):
+        counted = records.queues.lock(actor.organisation, queue.name)
+        if counted is None or not self._within_limits(records, *counted, [(task.number, task.weight)]):
             opens = rate_opens_at(records, queue)
             wait = timedelta(seconds=1) if opens is None else opens - records.now
             raise LimitReached(f"the queue {queue.name} lets no more tasks start now", wait)
@@ -717,7 +723,9 @@ class Work:
         ended: list[Moved] = []
         freed: list[Moved] = []
         for task in settled.values():
-            records.news.add(f"left:{task.organisation}:{task.queue}")  # a queue with a limit has room for another
+            records.news.add(
+                f"left:{task.organisation}:{task.queue}"
+            )  # a queue with a limit has room for another
             data: dict[str, Json] = {"attempt": task.claims}
             if task.number in people:
                 data["holder"] = people[task.number]
@@ -801,6 +809,10 @@ def _still_open_kind(task: Moved) -> str:
     if task.state is State.SUSPENDED:
         return "suspended"
     return "released" if task.state is State.READY else "delayed"
+
+
+def _is_limited(queue: Queue) -> bool:
+    return queue.settings.concurrency is not None or queue.settings.rate is not None
 
 
 def rate_opens_at(records: Records, queue: Queue) -> datetime | None:

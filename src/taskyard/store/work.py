@@ -207,6 +207,10 @@ class WorkRecords:
         """Make scheduled or suspended tasks ready, or suspended for another reason."""
         return [_moved_of(row) for row in self._connection.rows_for_each("put_open", rows)]
 
+    def any_ready(self, organisation: int, queues: Sequence[str]) -> bool:
+        """Say whether anything at all is ready in *queues*."""
+        return self._connection.row("any_ready", organisation=organisation, queues=list(queues)) is not None
+
     def lock_concurrency_key(self, organisation: int, key: str) -> None:
         self._connection.run("lock_concurrency_key", organisation=organisation, key=key)
 

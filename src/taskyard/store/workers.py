@@ -54,6 +54,10 @@ class WorkerRecords:
             is not None
         )
 
+    def lock(self, organisation: int, id: str, now: datetime) -> bool:
+        """Say whether the worker's lease stands, and keep it from claiming and settling until the transaction ends."""
+        return self._connection.row("lock_worker", organisation=organisation, id=id, now=to_micros(now)) is not None
+
     def dead(self, now: datetime, limit: int) -> list[Worker]:
         return [
             _worker_of(row) for row in self._connection.rows("dead_workers", now=to_micros(now), limit=limit)

@@ -10,7 +10,9 @@ from taskyard.http.refusal import status_of
 
 
 def refuse(request: Request, refusal: TaskyardError) -> Response:
-    return Response(msgspec.json.encode(_words(refusal)), status_code=_status(refusal), media_type="application/json")
+    return Response(
+        msgspec.json.encode(_words(refusal)), status_code=_status(refusal), media_type="application/json"
+    )
 
 
 def _status(refusal: TaskyardError) -> int:

@@ -55,7 +55,6 @@ FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
 
 _CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_SAVEPOINT: Final = "SAVEPOINT one"
 _COMMIT: Final = ("COMMIT", None)
 _BEGIN_WRITING: Final = "BEGIN"
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -84,6 +83,7 @@ class PostgresConnection:
         self._begun = False  # whether the transaction that is open here has reached the server
         self._now: datetime | None = None
         self._topics: frozenset[str] = frozenset()
+        self._depth = 0  # how many savepoints are open
         self._planned_at = 0.0
 
     # -- statements ----------------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ class PostgresConnection:
         if self._opened.preamble is not None:
             self._waiting.append(self._opened.preamble)
         elif self._writes and self._database.monotonic() - self._planned_at > PLANS_KEPT_S:
-            self._waiting.insert(0, ("DISCARD PLANS", None))
+            self._waiting.append(("DISCARD PLANS", None))
             self._planned_at = self._database.monotonic()
         unsent = len(self._waiting)
         self._begun, self._now, self._topics = False, None, frozenset()
@@ -221,27 +221,30 @@ class PostgresConnection:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        marker: Command = (_SAVEPOINT, None)
+        if any(values is not None for _, values in self._waiting):
+            self._send(self._waiting.pop())  # rows given before must not be refused within
+        self._depth += 1
+        name = f"level_{self._depth}"
+        marker: Command = (f"SAVEPOINT {name}", None)
         place = len(self._waiting)
         self._waiting.append(marker)
         try:
             yield
-            if self._holds(place, marker):
-                if len(self._waiting) == place + 1:
-                    self._waiting.pop()  # nothing was done inside
-                else:
-                    self._send(("RELEASE one", None))
-            elif self._waiting:
-                self._send(("RELEASE one", None))
+            if self._holds(place, marker) and len(self._waiting) == place + 1:
+                self._waiting.pop()  # nothing was done inside
+            elif any(values is not None for _, values in self._waiting):
+                self._send((f"RELEASE {name}", None))
             else:
-                self._waiting.append(("RELEASE one", None))
+                self._waiting.append((f"RELEASE {name}", None))
         except BaseException:
             if self._holds(place, marker):
                 del self._waiting[place:]
             else:
                 self._waiting.clear()
-                self._undo(b"ROLLBACK TO one; RELEASE one")
+                self._undo(f"ROLLBACK TO {name}; RELEASE {name}".encode())
             raise
+        finally:
+            self._depth -= 1
 
     def _holds(self, place: int, marker: Command) -> bool:
         return len(self._waiting) > place and self._waiting[place] is marker

@@ -48,6 +48,10 @@ WITH RECURSIVE lane (type) AS (
 )
 SELECT type FROM lane WHERE type IS NOT NULL;
 
+-- name: any_ready
+-- What an idle worker asks now and then, in case it missed the news.
+SELECT 1 FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue {any:queues} LIMIT 1;
+
 -- name: lane_heads
 -- The first of a lane, so that a claim over several can take the most urgent first.
 SELECT priority, run_at, number FROM tasks

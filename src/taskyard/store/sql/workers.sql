@@ -17,6 +17,11 @@ RETURNING id;
 SELECT id FROM workers
 WHERE  id = :id AND organisation = :organisation AND lease_until >= :now AND state IN ('active', 'draining') {for_share};
 
+-- name: lock_worker
+-- For who ends it: waits for what it is claiming or settling right now, and lets no more begin.
+SELECT id FROM workers
+WHERE  id = :id AND organisation = :organisation AND lease_until >= :now AND state IN ('active', 'draining') {for_update};
+
 -- name: dead_workers
 SELECT {worker} FROM workers WHERE state IN ('active', 'draining') AND lease_until < :now
 ORDER BY lease_until LIMIT :limit {skip_locked};

@@ -8,7 +8,7 @@ import apsw
 from taskyard.core.errors import Unavailable
 
 
-def _scripts() -> dict[int, str]:
+def scripts() -> dict[int, str]:
     folder = files("taskyard.store.sqlite")
     return {
         int(file.name.removeprefix("schema_").removesuffix(".sql")): file.read_text()
@@ -24,24 +24,33 @@ def migrate(raw: apsw.Connection, progress: Callable[[str], None]) -> int:
     Raises:
         Unavailable: the file was written by a newer Taskyard.
     """
-    scripts = _scripts()
-    newest = max(scripts)
-    if raw.pragma("user_version") == newest:
-        return newest
-    raw.execute("BEGIN IMMEDIATE")
-    try:
-        present = raw.pragma("user_version")
-        if present > newest:
-            raise Unavailable(
-                f"the database has schema version {present}, this Taskyard knows {newest}; run a newer Taskyard on it"
-            )
-        for version in range(present + 1, newest + 1):
-            progress(f"schema version {version} of {newest}")
-            raw.execute(scripts[version])
-            raw.execute(f"PRAGMA user_version = {version}")
-        raw.execute("COMMIT")
-    except BaseException:
-        if not raw.get_autocommit():
-            raw.execute("ROLLBACK")
-        raise
+    known = scripts()
+    newest = max(known)
+    present = -1
+    while present != newest:
+        if raw.pragma("user_version") == newest:
+            return newest
+        raw.execute("BEGIN IMMEDIATE")
+        try:
+            present = _step(raw, known, newest, progress)
+            raw.execute("COMMIT")
+        except BaseException:
+            if not raw.get_autocommit():
+                raw.execute("ROLLBACK")
+            raise
     return newest
+
+
+def _step(raw: apsw.Connection, known: dict[int, str], newest: int, progress: Callable[[str], None]) -> int:
+    """Run the next script, if another process has not; return the version there is now."""
+    present = int(raw.pragma("user_version"))
+    if present > newest:
+        raise Unavailable(
+            f"the database has schema version {present}, this Taskyard knows {newest}; run a newer Taskyard on it"
+        )
+    if present < newest:
+        present += 1
+        progress(f"schema version {present} of {newest}")
+        raw.execute(known[present])
+        raw.execute(f"PRAGMA user_version = {present}")
+    return present

@@ -25,9 +25,18 @@ MAX_WAIT_SECONDS: Final = 55.0
 
 LABEL: Final = "label."
 
-PageSize = Annotated[int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE, description="How many at most; 100 when nothing is said.")]
-PageToken = Annotated[str, msgspec.Meta(description="`next_page_token` of the page before, with the same filter.")]
-Wait = Annotated[float, msgspec.Meta(ge=0, le=3600, description="Seconds to wait for something to happen; at most 55 are waited.")]
+PageSize = Annotated[
+    int, msgspec.Meta(ge=1, le=MAX_PAGE_SIZE, description="How many at most; 100 when nothing is said.")
+]
+PageToken = Annotated[
+    str, msgspec.Meta(description="`next_page_token` of the page before, with the same filter.")
+]
+Wait = Annotated[
+    float,
+    msgspec.Meta(
+        ge=0, le=3600, description="Seconds to wait for something to happen; at most 55 are waited."
+    ),
+]
 Expand = Annotated[list[Expandable], msgspec.Meta(description="What to show that is left out otherwise.")]
 
 
@@ -39,25 +48,34 @@ class NewTaskBody(Body, frozen=True, kw_only=True):
     input: Any = None
     target: Text | None = None
     priority: Annotated[
-        int, msgspec.Meta(extra_json_schema={"minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY}, description="Higher is sooner.")
+        int,
+        msgspec.Meta(
+            extra_json_schema={"minimum": -MAX_PRIORITY, "maximum": MAX_PRIORITY},
+            description="Higher is sooner.",
+        ),
     ] = 0
     labels: Labels = msgspec.field(default_factory=dict)
     key: Annotated[
-        Text | None, msgspec.Meta(description="Unique among the organisation's open tasks; see `on_conflict`.")
+        Text | None,
+        msgspec.Meta(description="Unique among the organisation's open tasks; see `on_conflict`."),
     ] = None
     on_conflict: OnConflict = OnConflict.REJECT
     run_at: Annotated[Moment | None, msgspec.Meta(description="Not before this time.")] = None
-    start_by: Annotated[Moment | None, msgspec.Meta(description="Fails as `expired` when it has not started by then.")] = None
+    start_by: Annotated[
+        Moment | None, msgspec.Meta(description="Fails as `expired` when it has not started by then.")
+    ] = None
     timeout: Annotated[Seconds | None, msgspec.Meta(description="Bounds one attempt, in seconds.")] = None
-    max_failures: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": MAX_FAILURES})] | None = None
+    max_failures: (
+        Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": MAX_FAILURES})] | None
+    ) = None
     concurrency_key: Text | None = None
     concurrency_limit: Annotated[
         int, msgspec.Meta(extra_json_schema={"minimum": 1, "maximum": MAX_CONCURRENCY})
     ] = 1
     weight: Annotated[int, msgspec.Meta(extra_json_schema={"minimum": 0, "maximum": MAX_CONCURRENCY})] = 1
     parent: Text | None = None
-    blocked_by: Annotated[list[str], msgspec.Meta(description="Ids of tasks that must end first.")] = msgspec.field(
-        default_factory=list
+    blocked_by: Annotated[list[str], msgspec.Meta(description="Ids of tasks that must end first.")] = (
+        msgspec.field(default_factory=list)
     )
 
     def new_task(self, pointer: str = "", trace: str | None = None) -> NewTask:
@@ -104,7 +122,9 @@ class TaskLook(Query, frozen=True, kw_only=True):
 
 
 class TaskQuery(Query, frozen=True, kw_only=True):
-    state: Annotated[list[State], msgspec.Meta(description="Any of these states.")] = msgspec.field(default_factory=list)
+    state: Annotated[list[State], msgspec.Meta(description="Any of these states.")] = msgspec.field(
+        default_factory=list
+    )
     type: str | None = None
     queue: str | None = None
     parent: str | None = None
@@ -169,7 +189,13 @@ def task_query(params: QueryParams) -> tuple[TaskQuery, TaskFilter]:
 
 def _check_indexed(filter: TaskFilter) -> None:
     has_index = (
-        filter.states or filter.type or filter.queue or filter.parent or filter.schedule or filter.key or filter.labels
+        filter.states
+        or filter.type
+        or filter.queue
+        or filter.parent
+        or filter.schedule
+        or filter.key
+        or filter.labels
     )
     if has_index or any(filter.created.bounds()):
         return

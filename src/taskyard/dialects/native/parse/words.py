@@ -28,7 +28,9 @@ Seconds = Annotated[
     float, msgspec.Meta(extra_json_schema={"exclusiveMinimum": 0, "maximum": MAX_TIMEOUT.total_seconds()})
 ]
 Number = Annotated[int, msgspec.Meta(ge=0, le=MAX_NUMBER)]
-Labels = Annotated[dict[str, str], msgspec.Meta(description="Indexed `name: value` pairs, what lists are filtered by.")]
+Labels = Annotated[
+    dict[str, str], msgspec.Meta(description="Indexed `name: value` pairs, what lists are filtered by.")
+]
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -37,4 +39,6 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 def given(body: Body) -> dict[str, Any]:
     """Return the members that were sent; those that were not are ``UNSET``."""
-    return {name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET}
+    return {
+        name: value for name in body.__struct_fields__ if (value := getattr(body, name)) is not msgspec.UNSET
+    }

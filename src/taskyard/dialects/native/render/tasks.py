@@ -233,7 +233,9 @@ def result_shown(result: Result) -> ResultShown:
 
 
 def step_shown(step: Step) -> StepShown:
-    return StepShown(name=step.name, attempt=step.attempt, output=step.output, created_at=moment(step.created_at))
+    return StepShown(
+        name=step.name, attempt=step.attempt, output=step.output, created_at=moment(step.created_at)
+    )
 
 
 def log_shown(log: Log) -> LogShown:

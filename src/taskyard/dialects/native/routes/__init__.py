@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 
-from taskyard.dialects.native.routes import accounts, events, inbox, leases, queues, schedules, tasks
+from taskyard.dialects.native.routes import accounts, events, inbox, leases, lists, queues, schedules, tasks
 from taskyard.http.backend import Backend
 from taskyard.http.dialect import Path
 from taskyard.http.operation import Operation, paths_of
 
 OPERATIONS: Sequence[Operation] = (
     *tasks.OPERATIONS,
+    *lists.OPERATIONS,
     *inbox.OPERATIONS,
     *queues.OPERATIONS,
     *schedules.OPERATIONS,

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from starlette.responses import Response
 
-from taskyard.core.actor import Permission
 from taskyard.core.errors import Invalid, TaskyardError
 from taskyard.core.task import NewTask, OnConflict, Task
 from taskyard.dialects.native.parse.tasks import (
@@ -26,7 +25,7 @@ from taskyard.http.bodies import Body, read_query
 from taskyard.http.call import Call
 from taskyard.http.once import Keyed, Once, Replayed, once_of
 from taskyard.http.operation import Operation
-from taskyard.http.refusal import Changed, Malformed
+from taskyard.http.refusal import Changed
 from taskyard.service.tasks import Submission
 from taskyard.store.accounts import Reply
 from taskyard.store.records import Records
@@ -66,9 +65,7 @@ async def submit_task(call: Call) -> Response:
         assert once is not None
         return _submitted(once, task, new, organisation)
 
-    answer = await backend.together_one(
-        backend.submissions.many, Keyed(Submission(actor, new), once, kept)
-    )
+    answer = await backend.together_one(backend.submissions.many, Keyed(Submission(actor, new), once, kept))
     if isinstance(answer, Replayed):
         return replayed(answer)
     wait = _preferred_wait(call)
@@ -134,7 +131,11 @@ async def _waited(call: Call, task: Task, wait: float) -> Response:
 
     seen = await call.while_here(
         backend.feed.look_until(
-            look, lambda seen: not seen.is_open, organisation=actor.organisation, subject=task.id, seconds=wait
+            look,
+            lambda seen: not seen.is_open,
+            organisation=actor.organisation,
+            subject=task.id,
+            seconds=wait,
         )
     )
     text = encode(task_shown(seen, organisation))
@@ -244,9 +245,9 @@ async def relabel_task(call: Call) -> Response:
 
     def work(records: Records) -> Task:
         if known:
-            [before] = records.tasks.lock(actor.organisation, [id]) or [None]
-            if before is not None and not _matches(etag(encode(task_shown(before, organisation))), known):
-                raise Changed
+            for before in records.tasks.lock(actor.organisation, [id]):
+                if not _matches(etag(encode(task_shown(before, organisation))), known):
+                    raise Changed
         return backend.services.tasks.relabel(records, actor, id, body.labels)
 
     return await act(call, work, lambda task: task_shown(task, organisation), headers=tagged(organisation))
@@ -305,12 +306,6 @@ async def run_task_now(call: Call) -> Response:
     )
 
 
-async def explain_task(call: Call) -> Response:
-    """Say why a task is not running: everything it waits for, each with the action that clears it."""
-    backend, actor, id = call.backend, call.actor, call.path["id"]
-    return reply(await backend.read(backend.services.explain.explain, actor, id))
-
-
 OPERATIONS: Final = (
     Operation(
         "POST",
@@ -349,12 +344,30 @@ OPERATIONS: Final = (
         refusals=(412,),
     ),
     Operation(
-        "POST", "/tasks/{id}:cancel", cancel_task, "tasks", {200: TaskShown}, headers=IDEMPOTENT, refusals=(409, 422)
+        "POST",
+        "/tasks/{id}:cancel",
+        cancel_task,
+        "tasks",
+        {200: TaskShown},
+        headers=IDEMPOTENT,
+        refusals=(409, 422),
     ),
     Operation(
-        "POST", "/tasks/{id}:retry", retry_task, "tasks", {201: TaskShown}, headers=IDEMPOTENT, refusals=(409, 422)
+        "POST",
+        "/tasks/{id}:retry",
+        retry_task,
+        "tasks",
+        {201: TaskShown},
+        headers=IDEMPOTENT,
+        refusals=(409, 422),
     ),
     Operation(
-        "POST", "/tasks/{id}:run_now", run_task_now, "tasks", {200: TaskShown}, headers=IDEMPOTENT, refusals=(409, 422)
+        "POST",
+        "/tasks/{id}:run_now",
+        run_task_now,
+        "tasks",
+        {200: TaskShown},
+        headers=IDEMPOTENT,
+        refusals=(409, 422),
     ),
 )

@@ -1,0 +1,465 @@
+"""The composition root: builds the server and the worker out of their parts, and runs them until they are told to stop."""
+
+import asyncio
+import os
+import random
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import structlog
+import uvicorn
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uuid_utils import uuid7
+
+from taskyard import __version__
+from taskyard.cli.programs import Listening, Serving, Working
+from taskyard.config import Config, read_config
+from taskyard.core.actor import Actor
+from taskyard.core.errors import Invalid
+from taskyard.core.worker import LEASE
+from taskyard.dialects.native import dialect as native
+from taskyard.http import server
+from taskyard.http.backend import Backend
+from taskyard.http.dialect import Dialect, application
+from taskyard.loops.handlers import Handlers
+from taskyard.loops.store_desk import StoreDesk
+from taskyard.loops.supervisor import Supervisor, server_loops
+from taskyard.loops.worker import SLOTS, Worker
+from taskyard.service.services import Services, build_services
+from taskyard.store.opening import open_database
+from taskyard.store.records import Records
+from taskyard.store.store import Store
+
+#: The dialects there are, by the word of ``--dialect``; imported when they are served.
+DIALECTS: Final = ("pulp", "nico")
+#: sysexits.h EX_IOERR: the disk failed under the database, and only a restart may heal it.
+BROKEN: Final = 74
+#: How many connections may wait to be accepted: what Linux allows by default.
+BACKLOG: Final = 4096
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def new_id() -> str:
+    return str(uuid7())
+
+
+def serve(serving: Serving, listening: Callable[[Listening], None]) -> int:
+    """Serve until told to stop; return the exit code."""
+    _log(serving.log_level, as_json=serving.log_json)
+    house = House.build(serving, read_config())
+    try:
+        return house.run(serving, listening)
+    finally:
+        house.close()
+
+
+def work(working: Working, ready: Callable[[str], None]) -> int:
+    """Work for a database or a server until told to stop; return the exit code."""
+    _log(working.log_level, as_json=working.log_json)
+    config = read_config()
+    handlers = _handlers_of(working.app)
+    if working.url is not None:
+        from taskyard.client.desk import HttpDesk
+
+        worker = _worker(
+            HttpDesk(working.url, working.key), handlers, working.slots, working.lease, working.name
+        )
+        return _until_told(worker, ready, working.url, config)
+    assert working.database is not None
+    store, services = _opened(working.database, config)
+    try:
+        actor = Actor(
+            organisation=store.write(lambda r: _organisation(r, config)), identity="system", name="worker"
+        )
+        worker = _worker(
+            StoreDesk(store, services, actor), handlers, working.slots, working.lease, working.name
+        )
+        return _until_told(worker, ready, working.database, config)
+    finally:
+        store.close()
+
+
+@dataclass
+class House:
+    """The parts of one server."""
+
+    config: Config
+    store: Store
+    services: Services
+    backend: Backend
+    loops: Supervisor
+    worker: Worker | None
+    organisation: int
+    key_file: Path | None
+    types: Sequence[str]
+    broken: list[Exception] = field(default_factory=list)
+    http: uvicorn.Server | None = None
+
+    @classmethod
+    def build(cls, serving: Serving, config: Config) -> "House":
+        handlers = _handlers_of(serving.app) if serving.app else Handlers()
+        types = sorted(handler.type for handler in handlers)
+        broken: list[Exception] = []
+        store, services = _opened(serving.database, config, failed=broken.append)
+        try:
+            organisation, secret = store.write(lambda records: _bootstrapped(records, services, config))
+            key_file = _kept_key(serving, secret)
+            backend = Backend(
+                store=store,
+                services=services,
+                new_id=new_id,
+                max_body_bytes=config.max_body_bytes,
+                settings={name: dict(table) for name, table in config.tables.items()},
+            )
+            _furnish(store, services, config, handlers)
+            worker = None
+            if serving.worker and len(handlers):
+                actor = Actor(organisation=organisation, identity="system", name="worker")
+                worker = _worker(
+                    StoreDesk(store, services, actor), handlers, serving.slots, serving.lease, None
+                )
+            loops = server_loops(store, services, now=now, jitter=random.random)
+            return cls(config, store, services, backend, loops, worker, organisation, key_file, types, broken)
+        except BaseException:
+            store.close()
+            raise
+
+    def run(self, serving: Serving, listening: Callable[[Listening], None]) -> int:
+        dialects = [_dialect(name) for name in serving.dialects or DIALECTS]
+        alone = len(serving.dialects) == 1
+        app = self._application(dialects, alone=alone)
+        with _bound(serving.host, serving.port) as sock:
+            host, port = sock.getsockname()[:2]
+            url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+            self.http = uvicorn.Server(
+                uvicorn.Config(
+                    app,
+                    loop="uvloop" if sys.platform != "win32" else "asyncio",
+                    http="httptools",
+                    lifespan="off",
+                    log_config=None,
+                    access_log=False,
+                    server_header=False,
+                    timeout_graceful_shutdown=max(1, int(self.config.drain_seconds)),
+                )
+            )
+            mounted = [(each.name, url + (each.base if alone else each.prefix)) for each in dialects]
+            told = Listening(
+                url=url,
+                key_file=self.key_file,
+                database=self.store.database.url,
+                types=self.types,
+                dialects=mounted,
+            )
+            with self.loops:
+                if self.worker is not None:
+                    self.worker.start()
+                self._serve(sock, lambda: listening(told))
+        if self.broken:
+            print(f"error: {self.broken[0]}", file=sys.stderr)
+            return BROKEN
+        return 0
+
+    def _serve(self, sock: socket.socket, ready: Callable[[], None]) -> None:
+        http = self.http
+        assert http is not None
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(self._serve_until_told(http, sock, ready))
+        if self.worker is not None:
+            self.worker.drain(timedelta(seconds=self.config.drain_seconds))
+            self.worker.join(timedelta(seconds=self.config.drain_seconds + 10))
+
+    async def _serve_until_told(
+        self, http: uvicorn.Server, sock: socket.socket, ready: Callable[[], None]
+    ) -> None:
+        # Who waits for news would hold the server up to the last second of its drain: let go as soon as it is told to stop.
+        asked = http.handle_exit
+
+        def handle_exit(sig: int, frame: Any) -> None:
+            if self.worker is not None:
+                self.worker.drain(timedelta(seconds=self.config.drain_seconds))
+            loop.call_soon_threadsafe(self.backend.let_go)
+            asked(sig, frame)
+
+        loop = asyncio.get_running_loop()
+        http.handle_exit = handle_exit  # type: ignore[method-assign]
+        serving = asyncio.create_task(http.serve([sock]))
+        while not http.started and not serving.done():  # uvicorn tells it in no other way
+            await asyncio.sleep(0.001)
+        if http.started:
+            ready()
+        watching = asyncio.create_task(self._stop_when_broken(http))
+        try:
+            await serving
+        finally:
+            watching.cancel()
+            await self.backend.close()
+
+    async def _stop_when_broken(self, http: uvicorn.Server) -> None:
+        while not self.broken:
+            await asyncio.sleep(1.0)
+        http.should_exit = True
+
+    def _application(self, dialects: Sequence[Dialect], *, alone: bool) -> ASGIApp:
+        mounts = [(each.base if alone else each.prefix, each) for each in dialects]
+        apps = [
+            (at, application(each, self.backend, at=at)) for at, each in [*mounts, (native.prefix, native)]
+        ]
+        told = Dialect(
+            name="server",
+            prefix="",
+            paths=lambda backend: server.paths(backend, self._health, _document),
+            identify=native.identify,
+            refuse=native.refuse,
+            states=native.states,
+        )
+        return _Mounted(apps, application(told, self.backend))
+
+    def _health(self) -> list[dict[str, Any]]:
+        found = [
+            {"name": pulse.name, "ok": pulse.alive and pulse.error is None, "reason": pulse.error}
+            for pulse in self.loops.health()
+        ]
+        return [{name: value for name, value in each.items() if value is not None} for each in found]
+
+    def close(self) -> None:
+        self.store.close()
+
+
+class _Mounted:
+    """Sends each request to whose prefix its path begins with, the longest first; the rest to the server's own paths."""
+
+    def __init__(self, mounts: Iterable[tuple[str, ASGIApp]], rest: ASGIApp) -> None:
+        self._mounts = sorted(mounts, key=lambda mount: len(mount[0]), reverse=True)
+        self._rest = rest
+        self._own = ("/healthz", "/readyz", "/metrics", "/openapi.json")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if path not in self._own:
+            for prefix, app in self._mounts:
+                if (
+                    path == prefix or path.startswith((prefix + "/", prefix + ":")) or not prefix
+                ):
+                    await app(scope, receive, send)
+                    return
+        await self._rest(scope, receive, send)
+
+
+def _opened(
+    url: str, config: Config, failed: Callable[[Exception], None] = lambda _: None
+) -> tuple[Store, Services]:
+    database = open_database(url, now)
+    database.migrate()
+    store = Store(database, failed)
+    store.listen()
+    return store, build_services(new_id, random.random, max_payload_bytes=config.max_payload_bytes)
+
+
+def _bootstrapped(records: Records, services: Services, config: Config) -> tuple[int, str | None]:
+    """Return the organisation of this server, and the secret of its first key where it was just made."""
+    made = services.accounts.bootstrap(records)
+    number = _organisation(records, config)
+    if made is not None:
+        organisation, key = made
+        return number, key.secret if organisation.number == number else None
+    if records.accounts.keys(number):
+        return number, None
+    # A program has worked on this database before any server did: nobody has a key yet.
+    actor = Actor(organisation=number, identity="system")
+    return number, services.accounts.create_key(records, actor, "first").secret
+
+
+def _organisation(records: Records, config: Config) -> int:
+    found = records.accounts.organisation_by_name(config.organisation)
+    if found is not None:
+        return found.number
+    number = records.accounts.insert_organisation(
+        config.organisation, config.organisation.capitalize(), {}, records.now
+    )
+    if number is None:
+        raise Invalid(f"there is no organisation {config.organisation!r}, and it could not be made")
+    return number
+
+
+def _kept_key(serving: Serving, secret: str | None) -> Path | None:
+    """Write the first key beside the database, for its owner alone; return where a key lies, if one does."""
+    file = serving.key_file or Path("taskyard.key")
+    if secret is not None:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as written:
+            written.write(secret + "\n")
+    return file if file.exists() else None
+
+
+def _furnish(store: Store, services: Services, config: Config, handlers: Handlers) -> None:
+    """Give the server what it can do by itself: the operations on racks, when it has an inventory."""
+    from taskyard.loops.driver import SimulatedSite
+    from taskyard.loops.plan import Plans
+    from taskyard.service.seal import Seal
+
+    if config.inventory is None:
+        return
+    from taskyard.service.inventory import read_inventory
+
+    document = _document_of(config.inventory)
+    plans = read_inventory(document, organisation=config.organisation)
+    store.write(lambda records: services.sites.load(records, plans))
+    secret = config.tables.get("nico", {}).get("secret_key")
+    carried = Plans(
+        store, services, {"simulated": SimulatedSite()}, now=now, seal=Seal(secret) if secret else None
+    )
+    for handler in carried.handlers():
+        handlers.add(handler)
+
+
+def _document_of(file: Path) -> Any:
+    import tomllib
+
+    try:
+        text = file.read_text()
+        return msgspec.json.decode(text) if file.suffix == ".json" else tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise Invalid(f"the inventory in {file} cannot be read: {error}") from None
+
+
+def _handlers_of(app: str) -> Handlers:
+    """Return the handlers of ``module:yard``, looked for in the working directory first."""
+    from importlib import import_module
+
+    from taskyard.yard import Yard
+
+    module_name, colon, name = app.partition(":")
+    if not colon or not module_name or not name:
+        raise Invalid(f"{app!r} names no yard; say module:name, as in app:yard")
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            raise Invalid(
+                f"there is no module {module_name!r} here; run this in the folder of {module_name}.py"
+            ) from None
+        raise
+    yard = getattr(module, name, None)
+    if not isinstance(yard, Yard):
+        raise Invalid(f"{app!r} is no Yard; {module_name} has {_shown(yard)}")
+    return yard.handlers
+
+
+def _shown(found: object) -> str:
+    return "nothing of that name" if found is None else f"a {type(found).__name__} under that name"
+
+
+def _worker(
+    desk: Any, handlers: Handlers, slots: int | None, lease: timedelta | None, name: str | None
+) -> Worker:
+    return Worker(
+        desk,
+        handlers,
+        new_id=new_id,
+        jitter=random.random,
+        slots=slots or SLOTS,
+        name=name,
+        lease=lease or LEASE,
+        version=__version__,
+    )
+
+
+def _until_told(worker: Worker, ready: Callable[[str], None], where: str, config: Config) -> int:
+    grace = timedelta(seconds=config.drain_seconds)
+    told = 0
+
+    def drain(_signal: int, _frame: Any) -> None:
+        nonlocal told
+        told += 1
+        worker.drain(grace if told == 1 else timedelta(0))
+
+    before = {each: signal.signal(each, drain) for each in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        worker.start()
+        if worker.wait_ready(timedelta(seconds=60)):
+            ready(where)
+        while not worker.join(timedelta(seconds=1)):
+            continue
+        return worker.exit_code or 0
+    finally:
+        for each, handler in before.items():
+            signal.signal(each, handler)
+
+
+def _dialect(name: str) -> Dialect:
+    from importlib import import_module
+
+    if name not in DIALECTS:
+        raise Invalid(f"there is no dialect {name!r}; there are {', '.join(DIALECTS)}")
+    dialect: Dialect = import_module(f"taskyard.dialects.{name}").dialect
+    return dialect
+
+
+@contextmanager
+def _bound(host: str, port: int) -> Iterator[socket.socket]:
+    """Within: a socket that listens; port 0 takes a free one. Raises Invalid when the address cannot be had."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind((host, port))
+        except OSError as error:
+            raise Invalid(
+                f"nothing can listen on {host}:{port}: {error.strerror}; name another with --port"
+            ) from None
+        sock.listen(BACKLOG)
+        sock.setblocking(False)
+        yield sock
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+def _document() -> bytes:
+    """Return the OpenAPI document of the native API."""
+    from taskyard.dialects.native.description import described
+
+    return msgspec.json.format(msgspec.json.encode(described()), indent=2) + b"\n"
+
+
+def _log(level: str, *, as_json: bool) -> None:
+    """Write logs to standard error, as lines for people or as JSON; secrets are never given to them."""
+    import logging
+
+    renderer: Any = (
+        structlog.processors.JSONRenderer()
+        if as_json
+        else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    )
+    number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            renderer,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(number),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        cache_logger_on_first_use=False,
+    )
