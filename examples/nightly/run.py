@@ -31,7 +31,11 @@ def main() -> int:
     if not args.folder.is_dir():
         print(f"error: {args.folder} is no folder", file=sys.stderr)
         return 2
-    with tempfile.TemporaryDirectory(prefix="taskyard-") as place, server(Path(place)) as (url, key), Client(url, key) as client:
+    with (
+        tempfile.TemporaryDirectory(prefix="taskyard-") as place,
+        server(Path(place)) as (url, key),
+        Client(url, key) as client,
+    ):
         report(client, args.folder.resolve(), *NIGHTLY)
         if args.stay:
             stay(client, args.folder.resolve())
@@ -40,7 +44,9 @@ def main() -> int:
 
 def report(client: Client, folder: Path, cron: str, timezone: str) -> None:
     task = {"type": "disk-report", "queue": "reports", "input": {"folder": str(folder)}}
-    schedule = client.create_schedule("nightly-report", "cron", cron, task, timezone=timezone, overlap="skip", catch_up="one")
+    schedule = client.create_schedule(
+        "nightly-report", "cron", cron, task, timezone=timezone, overlap="skip", catch_up="one"
+    )
     print(f"{schedule.name}: {cron} in {timezone}, next at {schedule.next_at}")
     print("Triggered now, beside its times:")
     show(client, client.trigger_schedule(schedule.id).id)
@@ -48,7 +54,9 @@ def report(client: Client, folder: Path, cron: str, timezone: str) -> None:
 
 def show(client: Client, task_id: str) -> None:
     output = client.result(task_id, timeout=600)
-    print(f"  {output['folder']}: {output['bytes'] / 1e6:,.1f} MB, {output['disk_free_bytes'] / 1e9:,.1f} GB free on its disk")
+    print(
+        f"  {output['folder']}: {output['bytes'] / 1e6:,.1f} MB, {output['disk_free_bytes'] / 1e9:,.1f} GB free on its disk"
+    )
     for name, size in output["largest"].items():
         print(f"  {size / 1e6:12,.1f} MB  {name}")
 

@@ -39,7 +39,7 @@ from taskyard.store.records import Records
 from taskyard.store.store import Store
 
 #: The dialects there are, by the word of ``--dialect``; imported when they are served.
-DIALECTS: Final = ("pulp", "nico")
+DIALECTS: Final = ("pulp", "nico", "human_lambdas")
 #: sysexits.h EX_IOERR: the disk failed under the database, and only a restart may heal it.
 BROKEN: Final = 74
 #: How many connections may wait to be accepted: what Linux allows by default.
@@ -219,7 +219,7 @@ class House:
         told = Dialect(
             name="server",
             prefix="",
-            paths=lambda backend: server.paths(backend, self._health, _document),
+            paths=lambda backend: server.paths(backend, self._health, openapi),
             identify=native.identify,
             refuse=native.refuse,
             states=native.states,
@@ -434,7 +434,7 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _document() -> bytes:
+def openapi() -> bytes:
     """Return the OpenAPI document of the native API."""
     from taskyard.dialects.native.description import described
 

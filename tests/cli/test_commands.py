@@ -1,13 +1,18 @@
 """Each command does what it says, and says it as people and as pipes need it."""
 
 import json
+import os
+import pty
 import re
+import subprocess
+import sys
 import uuid
+from contextlib import suppress
 
 import pytest
 
 from taskyard.cli import failing
-from tests.served import PATIENCE_SECONDS, Served, stop
+from tests.served import PATIENCE_SECONDS, Served, environment, stop
 
 ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 
@@ -95,7 +100,10 @@ def test_list_shows_a_table_to_people_and_json_to_pipes(served, mark):
     assert table.startswith("ID")
     assert [task["id"] for task in served.run("list", "-l", f"mark={mark}", "--json").json()] == ids[::-1]
     assert served.run("list", "-l", f"mark={mark}", "--ids", "-n", "2").out.split() == ids[:0:-1]
-    assert served.run("list", "-l", f"mark={mark}", "--state", "failed", "--since", "1h").err == "no tasks match\n"
+    assert (
+        served.run("list", "-l", f"mark={mark}", "--state", "failed", "--since", "1h").err
+        == "no tasks match\n"
+    )
 
 
 def test_show_tells_all_there_is(served):
@@ -105,7 +113,13 @@ def test_show_tells_all_there_is(served):
 
     shown = served.run("show", id, "--logs").out
 
-    for words in (r"^id +" + id, r"^state +succeeded", r"^output +3", r"preview +\d +\{\"size\": 3\}", r"measure +1 +3"):
+    for words in (
+        r"^id +" + id,
+        r"^state +succeeded",
+        r"^output +3",
+        r"preview +\d +\{\"size\": 3\}",
+        r"measure +1 +3",
+    ):
         assert re.search(words, shown, re.MULTILINE), words
     document = served.run("show", id, "--json").json()
     assert (document["state"], document["results"][0]["name"], document["steps"][0]["name"]) == (
@@ -209,7 +223,18 @@ def test_queues_are_made_set_paused_shown_and_deleted(served, mark):
 
 
 def test_schedules_are_made_triggered_shown_and_deleted(served, mark):
-    made = served.run("schedule", "create", mark, "greet", "--cron", "0 3 * * *", "--timezone", "Europe/Zurich", "-i", "name=night")
+    made = served.run(
+        "schedule",
+        "create",
+        mark,
+        "greet",
+        "--cron",
+        "0 3 * * *",
+        "--timezone",
+        "Europe/Zurich",
+        "-i",
+        "name=night",
+    )
     assert re.search(r"^next +20", made.out, re.MULTILINE)
     id = served.run("schedule", "trigger", mark).out.strip()
     assert served.run("watch", id).code == 0
@@ -298,6 +323,30 @@ def test_the_doctor_looks_at_the_database_too(served):
     assert names["disk"]["fine"]
 
 
-def test_serve_said_where_it_listens(served):
-    log = served.run("version")
-    assert log.out.startswith("taskyard ")
+def test_a_terminal_sees_a_bar_that_moves(served):
+    id = submitted(served, "show")
+    ours, theirs = pty.openpty()
+    watching = subprocess.Popen(
+        [sys.executable, "-m", "taskyard", "watch", id],
+        env=environment({"TASKYARD_URL": served.url, "TASKYARD_KEY": served.key, "TERM": "xterm-256color"}),
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    seen = ""
+    with suppress(OSError):  # Linux says so when the other side has gone
+        while piece := os.read(ours, 65536).decode(errors="replace"):
+            seen += piece
+            if "1/3" in seen:
+                served.client().send_event(f"go:{id}")
+    os.close(ours)
+
+    assert watching.wait(PATIENCE_SECONDS) == 0
+    assert "suspended" in seen
+    assert "━" in seen
+    assert id in seen.splitlines()[-1]
+
+
+def test_version_says_which(served):
+    assert served.run("version").out.startswith("taskyard ")

@@ -78,7 +78,11 @@ def test_a_transaction_that_is_open_for_long_is_named_with_how_to_end_it(postgre
 
     url = postgres.borrow()
     database = PostgresDatabase(url)
-    assert {check.name for check in database_checks(url, lambda: datetime.now(UTC))} == {"database", "clock", "transactions"}
+    assert {check.name for check in database_checks(url, lambda: datetime.now(UTC))} == {
+        "database",
+        "clock",
+        "transactions",
+    }
     with psycopg.connect(url, application_name="a forgotten shell") as forgotten:
         forgotten.execute("SELECT 1")
         found = old_transactions(database, timedelta(0))

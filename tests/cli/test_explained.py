@@ -9,10 +9,15 @@ import pytest
 import taskyard.service.explain
 from taskyard.cli.root import taskyard as root
 
-ADVICE = re.findall(r'"taskyard ([a-z{}. ()-]+)', Path(taskyard.service.explain.__file__).read_text().replace("{command}", "run-now"))
+ADVICE = re.findall(
+    r'"taskyard ([a-z{}. ()-]+)',
+    Path(taskyard.service.explain.__file__).read_text().replace("{command}", "run-now"),
+)
 
 
-@pytest.mark.parametrize("line", sorted({" ".join(re.findall(r"[a-z-]+", line.split("{")[0])) for line in ADVICE}))
+@pytest.mark.parametrize(
+    "line", sorted({" ".join(re.findall(r"[a-z-]+", line.split("{")[0])) for line in ADVICE})
+)
 def test_every_command_that_explain_advises_exists(line: str):
     command: click.Command = root
     for word in line.split():

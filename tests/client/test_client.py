@@ -22,10 +22,10 @@ class Blocking:
     def __init__(self, url: str, key: str) -> None:
         self._client = Client(url, key)
 
-    def call(self, name: str, *args: Any, **named: Any) -> Any:
+    def call(self, name: str, /, *args: Any, **named: Any) -> Any:
         return getattr(self._client, name)(*args, **named)
 
-    def each(self, name: str, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
+    def each(self, name: str, /, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
         given = []
         for one in getattr(self._client, name)(*args, **named):
             given.append(one)
@@ -49,10 +49,10 @@ class Awaited:
     def _run(self, work: Any) -> Any:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
 
-    def call(self, name: str, *args: Any, **named: Any) -> Any:
+    def call(self, name: str, /, *args: Any, **named: Any) -> Any:
         return self._run(getattr(self._client, name)(*args, **named))
 
-    def each(self, name: str, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
+    def each(self, name: str, /, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
         async def gather() -> list[Any]:
             given = []
             items = getattr(self._client, name)(*args, **named)
@@ -91,14 +91,20 @@ def test_a_task_is_submitted_run_and_its_output_read(client):
     assert task.is_open
     assert client.call("result", task.id, timeout=PATIENCE_SECONDS) == "hello Ana"
     done = client.call("get", task.id)
-    assert (done.state, done.input, done.output, done.claims) == ("succeeded", {"name": "Ana"}, "hello Ana", 1)
+    assert (done.state, done.input, done.output, done.claims) == (
+        "succeeded",
+        {"name": "Ana"},
+        "hello Ana",
+        1,
+    )
     assert done.started_at is not None
     assert done.started_at >= done.created_at
 
 
 def test_many_are_submitted_together_and_each_is_answered_for_itself(client, mark):
     answers = client.call(
-        "submit_many", [NewTask(type="greet", labels={"mark": mark}), {"type": "not a name"}, {"type": "greet"}]
+        "submit_many",
+        [NewTask(type="greet", labels={"mark": mark}), {"type": "not a name"}, {"type": "greet"}],
     )
 
     assert [type(answer).__name__ for answer in answers] == ["TaskView", "Invalid", "TaskView"]
@@ -262,8 +268,15 @@ def test_a_task_that_does_not_run_is_explained(client):
 
 
 def test_a_queue_is_made_set_paused_and_deleted(client, mark):
-    made = client.call("create_queue", mark, concurrency=2, rate={"count": 10, "period": 60}, lease=timedelta(minutes=5))
-    assert (made.concurrency, made.rate.count, made.rate.period_seconds, made.lease_seconds) == (2, 10, 60.0, 300.0)
+    made = client.call(
+        "create_queue", mark, concurrency=2, rate={"count": 10, "period": 60}, lease=timedelta(minutes=5)
+    )
+    assert (made.concurrency, made.rate.count, made.rate.period_seconds, made.lease_seconds) == (
+        2,
+        10,
+        60.0,
+        300.0,
+    )
 
     changed = client.call("change_queue", mark, concurrency=None, rate=None)
     assert (changed.concurrency, changed.rate) == (None, None)
@@ -277,7 +290,9 @@ def test_a_queue_is_made_set_paused_and_deleted(client, mark):
 
 
 def test_a_schedule_is_made_triggered_and_deleted(client, mark):
-    made = client.call("create_schedule", mark, "cron", "0 3 * * *", NewTask(type="greet"), timezone="Europe/Zurich")
+    made = client.call(
+        "create_schedule", mark, "cron", "0 3 * * *", NewTask(type="greet"), timezone="Europe/Zurich"
+    )
     assert made.next_at is not None
 
     task = client.call("trigger_schedule", mark)

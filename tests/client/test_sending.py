@@ -142,7 +142,12 @@ def test_a_submit_takes_the_callers_idempotency_key():
 def test_a_submit_says_only_what_was_asked_for():
     flow = TaskCalls.submit.flow(Face(), "resize", {"path": "cat.jpg"}, timeout=timedelta(minutes=1))
 
-    assert next(flow).body == {"type": "resize", "queue": "default", "input": {"path": "cat.jpg"}, "timeout": 60.0}
+    assert next(flow).body == {
+        "type": "resize",
+        "queue": "default",
+        "input": {"path": "cat.jpg"},
+        "timeout": 60.0,
+    }
 
 
 @pytest.mark.parametrize(
@@ -155,7 +160,12 @@ def test_a_submit_says_only_what_was_asked_for():
         (problem(409, code="wrong_state", detail="it has ended", allowed_actions=["retry"]), WrongState),
         (problem(409, code="lease_lost", detail="attempt 1 is over"), LeaseLost),
         (problem(413, detail="1,000 bytes too many"), TooLarge),
-        (problem(422, code="invalid", detail="bad", errors=[{"pointer": "/a", "code": "c", "detail": "d"}]), Invalid),
+        (
+            problem(
+                422, code="invalid", detail="bad", errors=[{"pointer": "/a", "code": "c", "detail": "d"}]
+            ),
+            Invalid,
+        ),
         (problem(418, code="teapot", detail="short and stout"), Refused),
         (problem(500, detail="the log has it under 12"), ServerFault),
         (Answer(502, {}, b"<html>bad gateway</html>"), Unavailable),
@@ -180,7 +190,9 @@ def test_errors_keep_what_programs_need_of_a_problem():
         return raised.value
 
     assert error(problem(409, code="key_taken", detail="taken", existing="t1")).existing == "t1"
-    assert error(problem(409, code="wrong_state", detail="no", allowed_actions=["retry"])).allowed == ("retry",)
+    assert error(problem(409, code="wrong_state", detail="no", allowed_actions=["retry"])).allowed == (
+        "retry",
+    )
     [fault] = error(problem(422, detail="bad", errors=[{"pointer": "/a", "code": "c", "detail": "d"}])).faults
     assert (fault.pointer, fault.code, fault.detail) == ("/a", "c", "d")
     limit = error(problem(429, detail="slow down", retry_after=9))

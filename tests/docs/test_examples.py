@@ -44,7 +44,11 @@ def test_a_folder_is_looked_at_whole_though_a_worker_is_killed(tmp_path: Path):
 
     seen = shown("folder", files, "--thumbnails", tmp_path / "thumbnails")
 
-    in_order(seen, "A server at http://127.0.0.1", r"kill -9 \d+: the first worker is gone, with \d+ tasks in its hands")
+    in_order(
+        seen,
+        "A server at http://127.0.0.1",
+        r"kill -9 \d+: the first worker is gone, with \d+ tasks in its hands",
+    )
     assert number(seen, "files") == count
     assert number(seen, "done once") == count
     assert number(seen, "done twice") == number(seen, "lost") == number(seen, "failed") == 0
@@ -56,13 +60,21 @@ def test_a_folder_is_looked_at_whole_though_a_worker_is_killed(tmp_path: Path):
 def test_texts_are_counted_by_a_task_that_fans_out_and_in():
     seen = shown("fan_out", "docs")
 
-    in_order(seen, r"\d+ files of docs, each a task of its own, in .*; the parent ran 2 times", "the most common:")
+    in_order(
+        seen, r"\d+ files of docs, each a task of its own, in .*; the parent ran 2 times", "the most common:"
+    )
 
 
 def test_a_report_is_put_on_a_schedule_and_triggered():
     seen = shown("nightly", "docs")
 
-    in_order(seen, "nightly-report: 0 3 .* in Europe/Zurich, next at 20", "Triggered now", r"/docs: .* MB", "MB  tutorials")
+    in_order(
+        seen,
+        "nightly-report: 0 3 .* in Europe/Zurich, next at 20",
+        "Triggered now",
+        r"/docs: .* MB",
+        "MB  tutorials",
+    )
 
 
 def test_a_folder_that_is_not_there_is_named():

@@ -95,11 +95,24 @@ def test_the_tour_of_the_readme_works_as_it_is_pasted(tmp_path: Path):
 def test_the_first_tutorial_works_as_it_is_pasted(tmp_path: Path):
     seen = pasted(REPOSITORY / "docs/tutorials/first-yard.md", tmp_path)
 
-    in_order(seen, "taskyard listens on", "succeeded", "sha256", r"attempts +\d", "succeeded", "sha256", r"\['succeeded'\]")
+    in_order(
+        seen,
+        "taskyard listens on",
+        "succeeded",
+        "sha256",
+        r"attempts +\d",
+        "succeeded",
+        "sha256",
+        r"\['succeeded'\]",
+    )
 
 
 @pytest.mark.parametrize(
-    "document", sorted(path.relative_to(REPOSITORY) for path in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")]), ids=str
+    "document",
+    sorted(
+        path.relative_to(REPOSITORY) for path in [REPOSITORY / "README.md", *REPOSITORY.glob("docs/**/*.md")]
+    ),
+    ids=str,
 )
 def test_links_between_documents_lead_somewhere(document: Path):
     for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", (REPOSITORY / document).read_text()):

@@ -1,5 +1,7 @@
 """The feed never jumps over an event, in whatever order transactions commit."""
 
+from contextlib import suppress
+
 import pytest
 
 from taskyard.core.event import Cursor
@@ -45,24 +47,30 @@ def read(connect):
 
 
 class Writing:
-    """A transaction that has appended its event and not committed yet."""
+    """A transaction that has begun, appended its event unless *later*, and not committed yet."""
 
-    def __init__(self, connection, subject):
+    def __init__(self, connection, subject, *, later=False):
         self._records = Records(connection)
+        self._subject = subject
         self._transaction = connection.transaction()
         self._transaction.__enter__()
-        self._records.events.append("noted", organisation=1, subject=subject, at=self._records.now)
+        connection.row(
+            "insert_organisation", name=subject, title="", settings="{}", now=1
+        )  # takes the transaction's number
+        if not later:
+            self.append()
+
+    def append(self):
+        self._records.events.append("noted", organisation=1, subject=self._subject, at=self._records.now)
         self._records.end()
-        connection.rows("list_organisations")  # sends what waits: the event is written, in an open transaction
+        self._records.connection.rows("list_organisations")  # sends what waits: the event is written
 
     def commit(self):
         self._transaction.__exit__(None, None, None)
 
     def undo(self):
-        try:
+        with suppress(RuntimeError):
             self._transaction.__exit__(RuntimeError, RuntimeError("undone"), None)
-        except RuntimeError:
-            pass
 
 
 def test_two_that_commit_in_their_order_are_read_in_it(connect, read):
@@ -80,6 +88,16 @@ def test_one_that_began_first_and_commits_last_is_not_jumped_over(connect, read)
     first.commit()
     assert read() == ["first", "second"]
     assert read() == []
+
+
+def test_one_whose_event_has_the_lower_number_and_commits_last_is_not_jumped_over(connect, read):
+    """Sequence numbers and transactions are taken in different orders: neither alone is a place in the feed."""
+    early, late = Writing(connect(), "early", later=True), Writing(connect(), "late")
+    early.append()
+    early.commit()
+    assert read() == ["early"]
+    late.commit()
+    assert read() == ["late"]
 
 
 def test_one_that_is_undone_holds_up_nobody(connect, read):

@@ -23,10 +23,12 @@ def engine(request):
 def fresh(engine, request, tmp_path, clock):
     """Return a database without a schema, each time the same one."""
     if engine == "sqlite":
-        return lambda: SqliteDatabase(tmp_path / "yard.db", clock)
-    url = request.getfixturevalue("postgres").empty_database()
-    request.addfinalizer(lambda: request.getfixturevalue("postgres").drop(url))
-    return lambda: PostgresDatabase(url, now=clock)
+        yield lambda: SqliteDatabase(tmp_path / "yard.db", clock)
+        return
+    server = request.getfixturevalue("postgres")
+    url = server.empty_database()
+    yield lambda: PostgresDatabase(url, now=clock)
+    server.drop(url)
 
 
 @pytest.fixture
@@ -40,9 +42,17 @@ def scripts(engine, monkeypatch):
 
 def tables(database):
     if isinstance(database, SqliteDatabase):
-        return {name for (name,) in apsw.Connection(str(database.path)).execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        return {
+            name
+            for (name,) in apsw.Connection(str(database.path)).execute(
+                "SELECT name FROM sqlite_schema WHERE type = 'table'"
+            )
+        }
     with psycopg.connect(database.url) as connection:
-        return {name for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'taskyard'")}
+        return {
+            name
+            for (name,) in connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'taskyard'")
+        }
 
 
 def test_an_empty_database_gets_every_table_and_says_so(fresh):
@@ -88,7 +98,9 @@ def test_a_newer_schema_is_refused(fresh, scripts):
     fresh().migrate()
     del scripts[2]
 
-    with pytest.raises(Unavailable, match=r"has schema version 2, this Taskyard knows 1; run a newer Taskyard on it"):
+    with pytest.raises(
+        Unavailable, match=r"has schema version 2, this Taskyard knows 1; run a newer Taskyard on it"
+    ):
         fresh().migrate()
 
 
@@ -129,7 +141,10 @@ def test_one_that_is_killed_on_the_way_leaves_a_whole_version(postgres, clock, s
 def test_a_database_that_was_never_migrated_says_what_to_do(postgres, clock):
     url = postgres.empty_database()
     connection = PostgresDatabase(url, now=clock).connect(writes=False)
-    with pytest.raises(Unavailable, match="holds no yard of this version; run `taskyard migrate`"), connection.snapshot():
+    with (
+        pytest.raises(Unavailable, match="holds no yard of this version; run `taskyard migrate`"),
+        connection.snapshot(),
+    ):
         connection.rows("list_organisations")
     connection.close()
     postgres.drop(url)

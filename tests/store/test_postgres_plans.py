@@ -53,7 +53,9 @@ FILLED = {
     "what is over": "UPDATE tasks SET state = 'succeeded', holder = NULL, finished_at = 1",
 }
 #: While a table is empty every plan is as good as any, and none is kept for longer than PLANS_KEPT_S.
-PAIRS = [(told, is_) for at, told in enumerate(FILLED) for is_ in list(FILLED)[at : at + 2] if is_ != "nothing"]
+PAIRS = [
+    (told, is_) for at, told in enumerate(FILLED) for is_ in list(FILLED)[at : at + 2] if is_ != "nothing"
+]
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"told of {pair[0]}, full of {pair[1]}")
@@ -98,20 +100,29 @@ def nodes(plan):
 
 @pytest.mark.parametrize("statement", INDEXES)
 def test_a_move_reads_the_tasks_by_its_index(raw, statement):
-    [*scans] = [node for node in nodes(plan(raw, statement)) if node.get("Relation Name") == "tasks" and "Scan" in node["Node Type"]]
+    [*scans] = [
+        node
+        for node in nodes(plan(raw, statement))
+        if node.get("Relation Name") == "tasks" and "Scan" in node["Node Type"]
+    ]
 
     assert {node.get("Index Name", node["Node Type"]) for node in scans} == INDEXES[statement]
     # A full index is read from its beginning to its end; only the types of a lane are hopped through.
     assert all("Index Cond" in node for node in scans), scans
 
 
-@pytest.mark.parametrize("statement", ["claim_ready", "pick_ready", "lane_heads", "due_tasks", "waking_tasks", "limited_tasks"])
+@pytest.mark.parametrize(
+    "statement", ["claim_ready", "pick_ready", "lane_heads", "due_tasks", "waking_tasks", "limited_tasks"]
+)
 def test_what_is_first_is_read_first_and_nothing_is_sorted(raw, statement):
     assert not [node for node in nodes(plan(raw, statement)) if "Sort" in node["Node Type"]]
 
 
 def test_a_plan_made_at_the_worst_time_settles_many_in_as_many_steps(raw):
-    running = [number for (number,) in raw.execute("SELECT number FROM tasks WHERE state = 'running' LIMIT 200").fetchall()]
+    running = [
+        number
+        for (number,) in raw.execute("SELECT number FROM tasks WHERE state = 'running' LIMIT 200").fetchall()
+    ]
     endings = [
         {"organisation": 1, "number": number, "claims": 1, "holder": f"worker:{number % 10}", "state": "succeeded", "finished_at": 2, "now": 2,
          "failed": 0, "lost": 0}
@@ -127,7 +138,15 @@ def test_a_plan_made_at_the_worst_time_settles_many_in_as_many_steps(raw):
 
 
 def test_a_plan_made_at_the_worst_time_claims_many_in_as_many_steps(raw):
-    values = {"organisation": "1", "queue": "'q'", "type": "'t'", "at_least": "-9", "now": "30000", "limit": "200", "holder": "'w'"}
+    values = {
+        "organisation": "1",
+        "queue": "'q'",
+        "type": "'t'",
+        "at_least": "-9",
+        "now": "30000",
+        "limit": "200",
+        "holder": "'w'",
+    }
     raw.execute("BEGIN")
 
     given = (values.get(name, "NULL") for name in text("claim_ready").names)
@@ -140,4 +159,6 @@ def test_a_plan_made_at_the_worst_time_claims_many_in_as_many_steps(raw):
 
 def looked_at_in_vain(root):
     """Return how many rows were read and then not wanted."""
-    return sum(value for node in nodes(root) for name, value in node.items() if name.startswith("Rows Removed by"))
+    return sum(
+        value for node in nodes(root) for name, value in node.items() if name.startswith("Rows Removed by")
+    )

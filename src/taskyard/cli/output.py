@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Wide enough for any row: what reads a pipe breaks lines itself, if it wants them broken.
 PIPE_WIDTH: Final = 1000
+#: What of a value is shown beside others.
+BRIEF_LENGTH: Final = 200
 STYLES: Final[Mapping[str, str]] = {
     "scheduled": "cyan",
     "ready": "blue",
@@ -95,6 +97,12 @@ def hint(text: str) -> None:
     """As :func:`note`, where a person is looking."""
     if sys.stderr.isatty():
         click.secho(text, err=True, dim=True)
+
+
+def brief(value: Json) -> str:
+    """Return *value* as one line of JSON, cut where it is long; all of it is had by ``--json``."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= BRIEF_LENGTH else text[: BRIEF_LENGTH - 1] + "…"
 
 
 def ago(at: datetime | None, now: datetime) -> str:

@@ -11,7 +11,7 @@ import click
 
 from taskyard.cli import output
 from taskyard.cli.programs import Listening, Programs, Serving
-from taskyard.cli.session import SPAN
+from taskyard.cli.session import KEY_FILE, SPAN
 
 DATABASE: Final = "sqlite:///taskyard.db"
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -111,11 +111,18 @@ def serve_command(
         worker=not no_worker,
         slots=slots,
         lease=lease,
-        key_file=key_file,
+        key_file=key_file or _key_file(database),
         log_level=log_level,
         log_json=log_json,
     )
     return programs.serve(serving, _as_json if as_json else _greet)
+
+
+def _key_file(database: str) -> Path:
+    """Return where the first key is written: beside a database that is a file, here for any other."""
+    if database.startswith(("postgresql://", "postgres://")):
+        return Path(KEY_FILE)
+    return Path(database.removeprefix("sqlite:///")).parent / KEY_FILE
 
 
 def importable_here() -> None:
@@ -131,7 +138,7 @@ def _greet(listening: Listening) -> None:
     output.record(
         [
             ("  database", listening.database),
-            ("  key", str(listening.key_file or "made by the first server of this database")),
+            ("  key", str(_shown_key(listening) or "made by the first server of this database")),
             ("  runs", " ".join(listening.types)),
             *((f"  {name}", url) for name, url in listening.dialects),
         ]
@@ -140,9 +147,15 @@ def _greet(listening: Listening) -> None:
     sys.stdout.flush()
 
 
+def _shown_key(listening: Listening) -> Path | None:
+    """Return where the key lies, from wherever a call is pasted."""
+    return None if listening.key_file is None else listening.key_file.absolute()
+
+
 def first_call(listening: Listening) -> str:
     type = listening.types[0] if listening.types else "hello"
-    key = f"$(cat {shlex.quote(str(listening.key_file))})" if listening.key_file else "$TASKYARD_KEY"
+    file = _shown_key(listening)
+    key = f"$(cat {shlex.quote(str(file))})" if file else "$TASKYARD_KEY"
     return (
         f'curl {listening.url}/v1/tasks -H "Authorization: Bearer {key}" '
         f"-H 'Content-Type: application/json' -d '{{\"type\": \"{type}\"}}'"
@@ -154,7 +167,7 @@ def _as_json(listening: Listening) -> None:
         {
             "url": listening.url,
             "database": listening.database,
-            "key_file": str(listening.key_file) if listening.key_file else None,
+            "key_file": None if listening.key_file is None else str(_shown_key(listening)),
             "types": list(listening.types),
             "dialects": dict(listening.dialects),
         }

@@ -143,10 +143,14 @@ def show_command(session: Session, id: str, logs: bool) -> None:
         return
     output.record(task_record(task))
     _print_section(
-        "results", ("name", "attempt", "value"), [(each.name, each.attempt, each.value) for each in results]
+        "results",
+        ("name", "attempt", "value"),
+        [(each.name, each.attempt, output.brief(each.value)) for each in results],
     )
     _print_section(
-        "steps", ("name", "attempt", "output"), [(each.name, each.attempt, each.output) for each in steps]
+        "steps",
+        ("name", "attempt", "output"),
+        [(each.name, each.attempt, output.brief(each.output)) for each in steps],
     )
     _print_section(
         "children", ("*id", "type", "*state"), [(each.id, each.type, each.state) for each in children]

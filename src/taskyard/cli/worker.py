@@ -1,5 +1,6 @@
 """``taskyard worker``."""
 
+import re
 from datetime import timedelta
 
 import click
@@ -60,4 +61,10 @@ def worker_command(
         log_level=log_level,
         log_json=log_json,
     )
-    return programs.work(working, lambda told: click.echo(told, err=True))
+    return programs.work(
+        working, lambda where: click.echo(f"working for {_without_password(where)}", err=True)
+    )
+
+
+def _without_password(where: str) -> str:
+    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1@", where)

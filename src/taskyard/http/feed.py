@@ -8,6 +8,7 @@ import asyncio
 from collections import defaultdict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from typing import Final, TypeVar
 
 import structlog
@@ -83,6 +84,10 @@ class Watch:
         heard = list(self._heard)
         self._heard.clear()
         return heard
+
+
+def _page(after: Cursor, records: Records) -> list[Event]:
+    return records.events.read(after, limit=PAGE)
 
 
 class FeedReader:
@@ -205,7 +210,7 @@ class FeedReader:
             after = self._position
             try:
                 events = await awaited(
-                    self._store.read_soon(lambda records, after=after: records.events.read(after, limit=PAGE))
+                    self._store.read_soon(partial(_page, after))
                 )
             except Unavailable as refusal:
                 log.warning("the feed could not be read", reason=str(refusal))

@@ -35,11 +35,11 @@ class Operation:
 
 
 def paths_of(operations: Sequence[Operation]) -> list[Path]:
-    """Return the operations as paths, in the order in which their patterns first stand."""
+    """Return the operations as paths: those that end in a verb first, as ``/tasks/{id}`` would match ``/tasks/7:cancel`` too."""
     by_pattern: dict[str, list[Operation]] = {}
     for operation in operations:
         by_pattern.setdefault(operation.pattern, []).append(operation)
     return [
         Path(pattern, {each.method: each.endpoint for each in some}, public=all(each.public for each in some))
-        for pattern, some in by_pattern.items()
+        for pattern, some in sorted(by_pattern.items(), key=lambda item: "}:" not in item[0])
     ]

@@ -10,7 +10,15 @@ from taskyard.core.actor import ALL, ROLES, Actor, Permission
 from taskyard.core.errors import Conflict, Fault, Forbidden, Invalid, NotFound, Unauthenticated
 from taskyard.core.limits import check_name, check_text
 from taskyard.core.task import Json
-from taskyard.service.credentials import Passwords, digest_of, id_of, is_same, new_secret
+from taskyard.service.credentials import (
+    Passwords,
+    digest_of,
+    id_of,
+    is_hex_secret,
+    is_same,
+    new_hex_secret,
+    new_secret,
+)
 from taskyard.store.accounts import Reply
 from taskyard.store.records import Records
 
@@ -60,11 +68,7 @@ class Accounts:
         Raises:
             Unauthenticated: the key is unknown, expired or revoked, or its owner is disabled; which of these is not told.
         """
-        id = id_of(secret)
-        found = records.accounts.key_with_digest(id) if id is not None else None
-        if found is None or not is_same(found[1], digest_of(secret)):
-            raise Unauthenticated(UNKNOWN_KEY)
-        key = found[0]
+        key = self._key_of(records, secret)
         if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= records.now):
             raise Unauthenticated(UNKNOWN_KEY)
         if key.owner is None:
@@ -80,6 +84,22 @@ class Accounts:
             raise Unauthenticated(UNKNOWN_KEY)
         actor = actor_of(owner)
         return replace(actor, permissions=key.permissions & actor.permissions)
+
+    def _key_of(self, records: Records, secret: str) -> Key:
+        id = id_of(secret)
+        if id is not None:
+            found = records.accounts.key_with_digest(id)
+            if found is not None and is_same(found[1], digest_of(secret)):
+                return found[0]
+        elif is_hex_secret(secret):  # looked up by digest: how long that takes tells nothing about other secrets
+            key = records.accounts.key_by_digest(digest_of(secret))
+            if key is not None:
+                return key
+        raise Unauthenticated(UNKNOWN_KEY)
+
+    def _secret(self, id: str, settings: Mapping[str, Any]) -> str:
+        """Return a new secret in the form that the key's settings ask for: ``{"secret": "hex"}`` for 40 hexadecimal digits."""
+        return new_hex_secret(self._token) if settings.get("secret") == "hex" else new_secret(id, self._token)
 
     def identify_password(self, records: Records, login: str, password: str) -> Actor:
         """Return the user of *login*; takes as long for one who is not there. Raises Unauthenticated."""
@@ -335,7 +355,7 @@ class Accounts:
         if key.revoked_at is not None:
             raise Conflict(f"the key {id} is revoked; make another", code="revoked")
         _require_all(actor, key.permissions)
-        secret = new_secret(id, self._token)
+        secret = self._secret(id, key.settings)
         records.accounts.update_key(key, digest_of(secret))
         self._tell(records, actor, "key.rotated", id, {"name": key.name})
         return NewKey(key, secret)
@@ -351,7 +371,7 @@ class Accounts:
         settings: Mapping[str, Any],
     ) -> NewKey:
         id = self._new_id().replace("-", "")[-16:]  # the random end of a UUIDv7
-        secret = new_secret(id, self._token)
+        secret = self._secret(id, settings)
         key = Key(
             number=0,
             id=id,

@@ -14,6 +14,7 @@ PASSWORD_HASHER: Final = PasswordHasher(time_cost=2, memory_cost=19_456, paralle
 #: 256 bits: nobody guesses it, so a plain digest is enough to keep it by.
 SECRET_BYTES: Final = 32
 PREFIX: Final = "ty_"
+_HEX_DIGITS: Final = frozenset("0123456789abcdef")
 #: Passwords that were right a moment ago: wires with Basic credentials send them with every request.
 REMEMBERED: Final = 1_000
 
@@ -58,6 +59,15 @@ class Passwords:
 def new_secret(id: str, token: Callable[[int], str]) -> str:
     """Return the text that a key is shown by: its id is in it, so that it is found without looking for the secret."""
     return f"{PREFIX}{id}_{token(SECRET_BYTES)}"
+
+
+def new_hex_secret(token: Callable[[int], str]) -> str:
+    """Return a secret as some wires want them: 40 hexadecimal digits, 160 unguessable bits, found by its digest."""
+    return hashlib.sha256(token(SECRET_BYTES).encode()).hexdigest()[:40]
+
+
+def is_hex_secret(secret: str) -> bool:
+    return len(secret) == 40 and set(secret) <= _HEX_DIGITS
 
 
 def id_of(secret: str) -> str | None:

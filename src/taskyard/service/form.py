@@ -1,4 +1,7 @@
-"""Forms and answers: JSON Schema, draft 2020-12, within the bounds of :mod:`taskyard.core.form`."""
+"""
+Forms and answers: JSON Schema, draft 2020-12, within the bounds of :mod:`taskyard.core.form`; or a list of blocks, see
+:mod:`taskyard.core.blocks`.
+"""
 
 import json
 import re
@@ -11,6 +14,7 @@ from jsonschema import Draft202012Validator, FormatChecker, SchemaError, Validat
 from referencing import Registry
 from referencing.exceptions import Unresolvable
 
+from taskyard.core.blocks import answer_faults, check_blocks
 from taskyard.core.errors import Fault
 from taskyard.core.form import MAX_MATCHED_LENGTH, MAX_STEPS, check_form_shape, steps, to_pointer
 from taskyard.core.task import Json
@@ -64,6 +68,8 @@ _Validator: Final = validators.extend(  # type: ignore[no-untyped-call]
 
 def check_form(form: Json, pointer: str) -> list[Fault]:
     """Return what is wrong with *form* as a queue's form, at pointers below *pointer*."""
+    if isinstance(form, list):
+        return check_blocks(form, pointer)
     faults = check_form_shape(form, pointer)
     if faults:
         return faults
@@ -78,6 +84,8 @@ def check_form(form: Json, pointer: str) -> list[Fault]:
 
 def check_answer(form: Json, answer: Json, pointer: str) -> list[Fault]:
     """Return how *answer* does not keep to *form*, with a pointer to each value that is wrong or missing."""
+    if isinstance(form, list):
+        return answer_faults(form, answer, pointer)[:MAX_FAULTS]
     if steps(form, answer) > MAX_STEPS:
         return [
             Fault(pointer, "too_large", "the answer is too large to be checked against the form of its queue")

@@ -7,6 +7,7 @@ from typing import Final
 
 from taskyard.core.account import User
 from taskyard.core.actor import ROLES, Actor, Permission
+from taskyard.core.blocks import merged
 from taskyard.core.errors import Conflict, Fault, Invalid, LeaseLost, NotFound, WrongState
 from taskyard.core.form import to_pointer
 from taskyard.core.hold import Hold, Settlement
@@ -201,6 +202,9 @@ class Inbox:
             faults = check_answer(queue.settings.form, output, to_pointer("", "output"))
             if faults:
                 raise Invalid(faults[0].detail, faults=faults)
+            if isinstance(queue.settings.form, list):  # what is kept is whole: the task's values, and the person's
+                output = merged(queue.settings.form, task.input, output)
+                fitting("the output", output, self._max_payload_bytes, pointer="/output")
         self._settle(records, task, Done(output))
         records.inbox.forget_draft(task.number)
         return self._tasks.get(records, _reader(actor), id)

@@ -11,6 +11,7 @@ from taskyard.service.federation import Federation
 from taskyard.service.feed import Feed
 from taskyard.service.inbox import Inbox
 from taskyard.service.operations import Operations
+from taskyard.service.questionnaires import Questionnaires
 from taskyard.service.queues import Queues
 from taskyard.service.rules import Rules
 from taskyard.service.runs import Runs
@@ -34,6 +35,7 @@ class Services:
     sites: Sites
     rules: Rules
     operations: Operations
+    questionnaires: Questionnaires
     federation: Federation
 
 
@@ -67,5 +69,6 @@ def build_services(
         sites=sites,
         rules=Rules(new_id),
         operations=Operations(tasks, sites),
+        questionnaires=Questionnaires(tasks),
         federation=Federation(),
     )

@@ -2,17 +2,20 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from taskyard.core.task import Error, Json, State, Task
-from taskyard.core.times import from_micros, to_micros
+from taskyard.core.times import EPOCH, from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.values import from_json, json_text, moment, period
 
 #: How far numbers and times of creation may disagree: transactions that overlap take numbers in one order and commit in another.
 SKEW: Final = timedelta(seconds=60)
+#: Within these a time can be skewed and stays one.
+EARLIEST: Final = EPOCH
+LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 #: The conditions by further labels that the statements have.
 MAX_FILTER_LABELS: Final = 5
 #: Counting stops here; lists say "10,000+".
@@ -147,9 +150,13 @@ def error_text(error: Error | None) -> str | None:
     return json_text(shown if error.traceback is None else {**shown, "traceback": error.traceback})
 
 
+#: What 48 bits of a UUIDv7 hold.
+_LAST_MILLISECOND: Final = 2**48 - 1
+
+
 def _first_id(at: datetime) -> str:
     """Return the least UUIDv7 of the millisecond of *at* (RFC 9562, section 5.7)."""
-    milliseconds = to_micros(at) // 1000
+    milliseconds = min(max(0, to_micros(at) // 1000), _LAST_MILLISECOND)
     return str(UUID(int=milliseconds << 80))
 
 
@@ -307,12 +314,12 @@ class TaskRecords:
                 values[f"{noun}_{bound}"] = to_micros(at)
         since = filter.created.gte or filter.created.gt
         if since is not None:
-            first = self._connection.row("number_at", id=_first_id(since - SKEW))
+            first = self._connection.row("number_at", id=_first_id(max(since, EARLIEST) - SKEW))
             conditions.append("from_number")
             values["from_number"] = first[0] if first else (1 << 62)
         until = filter.created.lte or filter.created.lt
         if until is not None:
-            last = self._connection.row("number_at", id=_first_id(until + SKEW))
+            last = self._connection.row("number_at", id=_first_id(min(until, LATEST) + SKEW))
             if last:
                 conditions.append("before_number")
                 values["before"] = last[0]

@@ -53,14 +53,18 @@ def address(url: str) -> Address:
     """
     parts = urlsplit(url)
     given = parse_qsl(parts.query, keep_blank_values=True)
-    ours = {"schema": SCHEMA, "notify": "on", "pooler": "auto"} | {name: value for name, value in given if name in _OURS}
+    ours = {"schema": SCHEMA, "notify": "on", "pooler": "auto"} | {
+        name: value for name, value in given if name in _OURS
+    }
     rest = urlencode([(name, value) for name, value in given if name not in _OURS])
     try:
         settings = conninfo_to_dict(urlunsplit((parts.scheme, parts.netloc, parts.path, rest, "")))
     except ProgrammingError as error:
         raise Unavailable(f"the address of the database cannot be read: {error}") from error
     if ours["notify"] not in ("on", "off") or ours["pooler"] not in ("auto", "on", "off"):
-        raise Unavailable("in the address of the database, notify is on or off, and pooler is auto, on or off")
+        raise Unavailable(
+            "in the address of the database, notify is on or off, and pooler is auto, on or off"
+        )
     if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", ours["schema"]):
         raise Unavailable("in the address of the database, schema is a word of small letters, digits and _")
     host = settings.get("host") or settings.get("hostaddr") or "the local socket"

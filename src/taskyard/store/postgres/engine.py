@@ -205,7 +205,9 @@ class PostgresConnection:
             raise
         if done != "COMMIT":
             # An error was swallowed inside, and PostgreSQL answers such a commit with a rollback, politely.
-            raise RuntimeError("the transaction had failed before its commit, which PostgreSQL answered by undoing it")
+            raise RuntimeError(
+                "the transaction had failed before its commit, which PostgreSQL answered by undoing it"
+            )
 
     def _roll_back(self) -> None:
         if self._raw.info.transaction_status != TransactionStatus.IDLE:
@@ -269,7 +271,11 @@ class PostgresDatabase:
     """
 
     def __init__(
-        self, url: str, *, now: Callable[[], datetime] | None = None, monotonic: Callable[[], float] = time.monotonic
+        self,
+        url: str,
+        *,
+        now: Callable[[], datetime] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._address = address(url)
         self.url = url
@@ -296,7 +302,9 @@ class PostgresDatabase:
         with self._lock:
             early = self._not_before - self.monotonic()
             if early > 0:
-                raise Unavailable(f"PostgreSQL at {self.where} cannot be reached just now; it is tried again in {early:.1f} s")
+                raise Unavailable(
+                    f"PostgreSQL at {self.where} cannot be reached just now; it is tried again in {early:.1f} s"
+                )
         try:
             with translated(self.where):
                 opened = self._open(writes=writes)

@@ -24,15 +24,23 @@ def _ours(error: psycopg.Error, where: str) -> Exception:
         case errors.UniqueViolation():
             return Duplicate(error.diag.constraint_name or str(error))
         case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():
-            return Collided("others were changing the same tasks at the same time; nothing was changed, try again")
+            return Collided(
+                "others were changing the same tasks at the same time; nothing was changed, try again"
+            )
         case errors.DiskFull():
-            return Unavailable(f"the disk of PostgreSQL at {where} is full; free some space, nothing was lost")
+            return Unavailable(
+                f"the disk of PostgreSQL at {where} is full; free some space, nothing was lost"
+            )
         case errors.ReadOnlySqlTransaction():
             return Unavailable(f"PostgreSQL at {where} only reads, as a standby does; name its primary")
         case errors.UndefinedTable() | errors.InvalidSchemaName() | errors.UndefinedColumn():
-            return Unavailable(f"PostgreSQL at {where} holds no yard of this version; run `taskyard migrate`: {_short(error)}")
+            return Unavailable(
+                f"PostgreSQL at {where} holds no yard of this version; run `taskyard migrate`: {_short(error)}"
+            )
         case errors.InsufficientPrivilege():
-            return Unavailable(f"PostgreSQL at {where} does not let this user do what it must: {_short(error)}")
+            return Unavailable(
+                f"PostgreSQL at {where} does not let this user do what it must: {_short(error)}"
+            )
         case psycopg.OperationalError() | psycopg.InterfaceError() | errors.IdleInTransactionSessionTimeout():
             return Unavailable(f"PostgreSQL at {where} does not answer: {_short(error)}")
         case _:

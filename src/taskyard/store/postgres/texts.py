@@ -44,7 +44,9 @@ class Text:
 @cache
 def text(name: str, conditions: tuple[str, ...] = ()) -> Text:
     statement = shared().statements[name]
-    sql = statement.text.replace("{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions))
+    sql = statement.text.replace(
+        "{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions)
+    )
     for fragment, replacement in FRAGMENTS.items():
         sql = sql.replace("{" + fragment + "}", replacement)
     locks_given = "{locked_given}" in sql
@@ -61,7 +63,9 @@ def _by_number_alone(sql: str) -> str:
     planner sees through anything that is NULL for a NULL: that would mean IS NOT NULL to it.)
     """
     before, where, fence = sql.partition("WHERE")
-    return before + where + re.sub(r"\b((?:tasks\.)?(?:state|holder)) (?== |IN\b)", r"COALESCE(\1, '') ", fence)
+    return (
+        before + where + re.sub(r"\b((?:tasks\.)?(?:state|holder)) (?== |IN\b)", r"COALESCE(\1, '') ", fence)
+    )
 
 
 def _relation(statement: Statement) -> str:

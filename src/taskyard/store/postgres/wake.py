@@ -4,7 +4,7 @@ Wake-ups across hosts: one NOTIFY per commit, inside it, and a connection of its
 A hint only: what is missed while the connection is away is found by polling, and a pooler lets nothing through at all.
 """
 
-import select
+import selectors
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -31,7 +31,9 @@ class Notifications:
         self._channel = channel
         self._sender = sender
         self._closed = False
-        self._bell, self._ringer = socket.socketpair()  # closing the ringer wakes whoever waits for the server
+        self._bell, self._ringer = (
+            socket.socketpair()
+        )  # closing the ringer wakes whoever waits for the server
 
     def message(self, topics: frozenset[str]) -> tuple[str, list[str | None]]:
         """Return the statement that tells others of *topics*."""
@@ -61,11 +63,8 @@ class Notifications:
                 opened.raw.close()
 
     def _heard(self, raw: psycopg.Connection[Any]) -> Iterator[frozenset[str]]:
-        server = raw.fileno()
         while not self._closed:
-            ready, _, _ = select.select([server, self._bell.fileno()], [], [])
-            if server not in ready:
-                continue
+            self._wait(None, raw.fileno())
             raw.pgconn.consume_input()
             topics: set[str] = set()
             while (notification := raw.pgconn.notifies()) is not None:
@@ -75,8 +74,12 @@ class Notifications:
             if topics:
                 yield frozenset(topics)
 
-    def _wait(self, seconds: float) -> None:
-        select.select([self._bell], [], [], seconds)
+    def _wait(self, seconds: float | None, *also: int) -> None:
+        """Wait until one of *also* can be read, :meth:`close` is called, or *seconds* are over."""
+        with selectors.DefaultSelector() as selector:
+            for readable in (self._bell.fileno(), *also):
+                selector.register(readable, selectors.EVENT_READ)
+            selector.select(seconds)
 
     def close(self) -> None:
         self._closed = True

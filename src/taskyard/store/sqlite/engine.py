@@ -293,7 +293,7 @@ class SqliteDatabase:
             raw = apsw.Connection(str(self.path), vfs=self._vfs)
             try:
                 raw.set_busy_timeout(BUSY_TIMEOUT_MS)
-                raw.execute("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+                raw.execute("PRAGMA synchronous = FULL")
                 return migrate(raw, progress)
             finally:
                 raw.close()

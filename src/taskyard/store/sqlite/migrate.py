@@ -1,5 +1,6 @@
 """Bring a file's schema to this program's version: numbered scripts, forwards only, under the write lock."""
 
+import time
 from collections.abc import Callable
 from importlib.resources import files
 
@@ -24,6 +25,7 @@ def migrate(raw: apsw.Connection, progress: Callable[[str], None]) -> int:
     Raises:
         Unavailable: the file was written by a newer Taskyard.
     """
+    _log_ahead(raw)
     known = scripts()
     newest = max(known)
     present = -1
@@ -39,6 +41,17 @@ def migrate(raw: apsw.Connection, progress: Callable[[str], None]) -> int:
                 raw.execute("ROLLBACK")
             raise
     return newest
+
+
+def _log_ahead(raw: apsw.Connection) -> None:
+    """Turn the file to WAL. Of two that do so at once SQLite tells one that it is busy, whatever the timeout."""
+    for _ in range(1_000):
+        try:
+            if raw.pragma("journal_mode", "wal") == "wal":
+                return
+        except apsw.BusyError:
+            time.sleep(0.01)
+    raw.pragma("journal_mode", "wal")
 
 
 def _step(raw: apsw.Connection, known: dict[int, str], newest: int, progress: Callable[[str], None]) -> int:

@@ -1,0 +1,156 @@
+"""What answers where: every path of queues and tasks under four spellings (contract, section 3)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from starlette.responses import Response
+
+from taskyard.core.actor import Actor, Permission
+from taskyard.core.queue import Queue
+from taskyard.core.task import State, Task
+from taskyard.dialects.human_lambdas import render
+from taskyard.dialects.human_lambdas.parse import Wanted, data_of, wanted
+from taskyard.http.dialect import Backend, Call, Endpoint, Path
+from taskyard.service.questionnaires import Questionnaires
+from taskyard.store.records import Records
+
+#: ``workflows`` is what queues were called before; the browser's paths lie below ``/v1``.
+ROOTS = tuple(f"{base}/orgs/{{org:int}}/{noun}" for base in ("", "/v1") for noun in ("queues", "workflows"))
+
+
+def paths(_backend: Backend) -> Sequence[Path]:
+    table: Mapping[str, Mapping[str, Endpoint]] = {
+        "": {"GET": list_queues},
+        "/{queue:int}": {"GET": get_queue},
+        "/{queue:int}/flush": {"PUT": flush},
+        "/{queue:int}/tasks/create": {"POST": create_task},
+        "/{queue:int}/tasks/completed": {"GET": list_completed},
+    }
+    zapier = [
+        Path("/zapier/authentication", {"GET": zapier_organisation}),
+        Path("/zapier/get-workflows", {"GET": zapier_queues}),
+        Path("/zapier/{queue:int}/create-task", {"POST": zapier_create}),
+    ]
+    return [Path(root + pattern, ends) for root in ROOTS for pattern, ends in table.items()] + zapier
+
+
+async def create_task(call: Call) -> Response:
+    return await _create(call, "api", call.actor)
+
+
+async def zapier_create(call: Call) -> Response:
+    call.actor.require(Permission.SUBMIT)
+    return await _create(call, "zapier", call.actor)
+
+
+async def _create(call: Call, source: str, actor: Actor) -> Response:
+    data = await data_of(call)
+    shown = await call.backend.write(_ask, _service(call), actor, call.path["queue"], data, source)
+    return render.answer(shown, 201, allow="POST, OPTIONS")
+
+
+def _ask(
+    records: Records, service: Questionnaires, actor: Actor, number: int, data: dict[str, Any], source: str
+) -> dict[str, Any]:
+    queue = service.queue(records, actor, number)
+    return render.task(service.ask(records, actor, queue, data, source), queue, None)
+
+
+async def list_completed(call: Call) -> Response:
+    asked = wanted(call.request)
+    tasks, count = await call.backend.read(_completed, _service(call), call.actor, call.path["queue"], asked)
+    page = render.page(call.request, tasks, count, asked.limit, asked.offset)
+    return render.answer(page, allow="GET, HEAD, OPTIONS")
+
+
+def _completed(
+    records: Records, service: Questionnaires, actor: Actor, number: int, asked: Wanted
+) -> tuple[list[dict[str, Any]], int]:
+    queue = service.queue(records, actor, number)
+    if asked.none:
+        return [], 0
+    found = service.answered(
+        records,
+        actor,
+        queue,
+        limit=asked.limit,
+        offset=asked.offset,
+        finished=asked.finished,
+        user=asked.user,
+    )
+    people: dict[str | None, str | None] = {}
+    return [_shown(records, service, task, queue, people) for task in found.tasks], found.count
+
+
+def _shown(
+    records: Records, service: Questionnaires, task: Task, queue: Queue, people: dict[str | None, str | None]
+) -> dict[str, Any]:
+    who = task.holder if task.state is State.RUNNING else task.settled_by
+    if who not in people:
+        people[who] = service.person(records, task.organisation, who)
+    return render.task(task, queue, people[who])
+
+
+async def list_queues(call: Call) -> Response:
+    status = call.query.get("task_status")
+    return render.answer(await call.backend.read(_queues, _service(call), call.actor, status))
+
+
+def _queues(records: Records, service: Questionnaires, actor: Actor, status: str | None) -> list[dict[str, Any]]:
+    shown = []
+    for queue in service.queues(records, actor):
+        if status is None or status in service.words(records, queue, render.status_of):
+            shown.append(render.queue(queue, *service.waiting(records, actor, queue), whole=True))
+    return shown
+
+
+async def get_queue(call: Call) -> Response:
+    return render.answer(await call.backend.read(_queue, _service(call), call.actor, call.path["queue"]))
+
+
+def _queue(records: Records, service: Questionnaires, actor: Actor, number: int) -> dict[str, Any]:
+    queue = service.queue(records, actor, number)
+    return render.queue(queue, *service.waiting(records, actor, queue), whole=False)
+
+
+async def flush(call: Call) -> Response:
+    # On this wire everybody who may work in a queue may empty it.
+    call.actor.require(Permission.WORK)
+    actor = replace(call.actor, permissions=call.actor.permissions | {Permission.CONTROL})
+    await call.backend.write(_flush, _service(call), actor, call.path["queue"])
+    return render.empty()
+
+
+def _flush(records: Records, service: Questionnaires, actor: Actor, number: int) -> None:
+    service.flush(records, actor, service.queue(records, actor, number))
+
+
+# -- what a connector of another service asks ---------------------------------------------------------------------------------
+
+
+async def zapier_organisation(call: Call) -> Response:
+    found = await call.backend.read(call.backend.services.accounts.organisation, call.actor)
+    return render.answer({"organization": found.title})
+
+
+async def zapier_queues(call: Call) -> Response:
+    queues = await call.backend.read(_service(call).queues, call.actor)
+    names = {str(queue.number): render.queue_name(queue) for queue in queues}
+    if call.query.get("list"):
+        return render.answer(
+            [{"id": number, "workflow_id": number, "workflow_name": name} for number, name in names.items()]
+        )
+    return render.answer(
+        {
+            "key": "workflow_id",
+            "label": "Workflow",
+            "choices": names,
+            "required": True,
+            "altersDynamicFields": True,
+        }
+    )
+
+
+def _service(call: Call) -> Questionnaires:
+    return call.backend.services.questionnaires
