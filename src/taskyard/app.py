@@ -142,7 +142,7 @@ class House:
         with _bound(serving.host, serving.port) as sock:
             host, port = sock.getsockname()[:2]
             url = f"http://{f'[{host}]' if ':' in host else host}:{port}"
-            self.http = uvicorn.Server(
+            self.http = _Server(
                 uvicorn.Config(
                     app,
                     loop="uvloop" if sys.platform != "win32" else "asyncio",
@@ -183,17 +183,9 @@ class House:
     async def _serve_until_told(
         self, http: uvicorn.Server, sock: socket.socket, ready: Callable[[], None]
     ) -> None:
-        # Who waits for news would hold the server up to the last second of its drain: let go as soon as it is told to stop.
-        asked = http.handle_exit
-
-        def handle_exit(sig: int, frame: Any) -> None:
-            if self.worker is not None:
-                self.worker.drain(timedelta(seconds=self.config.drain_seconds))
-            loop.call_soon_threadsafe(self.backend.let_go)
-            asked(sig, frame)
-
         loop = asyncio.get_running_loop()
-        http.handle_exit = handle_exit  # type: ignore[method-assign]
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._stop, http)
         serving = asyncio.create_task(http.serve([sock]))
         while not http.started and not serving.done():  # uvicorn tells it in no other way
             await asyncio.sleep(0.001)
@@ -205,6 +197,15 @@ class House:
         finally:
             watching.cancel()
             await self.backend.close()
+
+    def _stop(self, http: uvicorn.Server) -> None:
+        """Begin to stop; asked a second time, wait for nothing any more."""
+        grace = 0.0 if http.should_exit else self.config.drain_seconds
+        if self.worker is not None:
+            self.worker.drain(timedelta(seconds=grace))
+        self.backend.let_go()  # who waits for news would hold the server up to the end of its grace
+        http.force_exit = http.should_exit
+        http.should_exit = True
 
     async def _stop_when_broken(self, http: uvicorn.Server) -> None:
         while not self.broken:
@@ -237,6 +238,14 @@ class House:
         self.store.close()
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to the house: uvicorn would raise them again at its end, and nothing after it would be closed."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 class _Mounted:
     """Sends each request to whose prefix its path begins with, the longest first; the rest to the server's own paths."""
 
@@ -249,9 +258,7 @@ class _Mounted:
         path = scope.get("path", "")
         if path not in self._own:
             for prefix, app in self._mounts:
-                if (
-                    path == prefix or path.startswith((prefix + "/", prefix + ":")) or not prefix
-                ):
+                if path == prefix or path.startswith((prefix + "/", prefix + ":")) or not prefix:
                     await app(scope, receive, send)
                     return
         await self._rest(scope, receive, send)

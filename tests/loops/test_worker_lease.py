@@ -3,16 +3,18 @@
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Sequence
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
+from uuid import uuid4
 
 import pytest
 
-from taskyard import Context, SyncContext, Yard
+from taskyard import Context, Done, SyncContext, Yard
 from taskyard.core.errors import LeaseLost, Unavailable
-from taskyard.core.hold import Settlement, Stop
-from taskyard.core.task import Task
+from taskyard.core.hold import Hold, Settlement, Stop
+from taskyard.core.task import Json, Task
 from taskyard.loops.heartbeat import Heartbeat
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.worker import LOST_LEASE, Worker
@@ -189,49 +191,37 @@ def test_what_still_runs_when_the_grace_is_over_goes_back_untouched(program: Yar
 
 
 class FaultyDesk(StoreDesk):
-    """The real desk behind a line that fails as often as a test says."""
+    """The real desk behind a line that is down for a while: each move fails a few times."""
 
-    faults = 0
-    settled_in: list[int]
+    faults: ClassVar[int] = 3
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts)
+        self.failed: Counter[str] = Counter()
 
     async def settle(self, settlements: Sequence[Settlement]) -> list[Task | Exception | None]:
-        self._fail()
+        self._fail("settle")
         return await super().settle(settlements)
 
-    async def step(self, *args: Any) -> Any:
-        self._fail()
-        return await super().step(*args)
+    async def step(self, hold: Hold, name: str, output: Json) -> Json:
+        self._fail("step")
+        return await super().step(hold, name, output)
 
-    def _fail(self) -> None:
-        if self.faults:
-            self.faults -= 1
+    async def acquire(self, worker: str, limit: int, wait: timedelta) -> list[Task]:
+        self._fail("acquire")
+        return await super().acquire(worker, limit, wait)
+
+    async def register(self, worker: str, **named: Any) -> None:
+        self._fail("register")
+        await super().register(worker, **named)
+
+    def _fail(self, what: str) -> None:
+        if self.failed[what] < self.faults:
+            self.failed[what] += 1
             raise Unavailable("the line is down")
 
 
-@pytest.fixture
-def faulty(program: Yard, request: pytest.FixtureRequest) -> Callable[[int], None]:
-    parts = program.open_parts()
-    desk = FaultyDesk(parts.store, parts.services, parts.actor)
-
-    def start(faults: int) -> None:
-        desk.faults = faults
-        worker = Worker(
-            desk, program.handlers, new_id=lambda: f"worker-of-{request.node.name}", jitter=lambda: 0.0
-        )
-
-        def stop() -> None:
-            worker.drain()
-            worker.join()
-
-        request.addfinalizer(stop)
-        worker.start()
-
-    return start
-
-
-def test_work_that_is_done_is_settled_once_the_store_answers_again(
-    program: Yard, faulty: Callable[[int], None]
-) -> None:
+def test_what_the_store_cannot_do_now_is_asked_again_and_no_work_is_lost(program: Yard) -> None:
     done = []
 
     @program.task("work")
@@ -239,9 +229,36 @@ def test_work_that_is_done_is_settled_once_the_store_answers_again(
         await ctx.step("once", done.append, 1)
         return "done"
 
-    faulty(4)
+    parts = program.open_parts()
+    desk = FaultyDesk(parts.store, parts.services, parts.actor)
+    worker = Worker(desk, program.handlers, new_id=lambda: str(uuid4()), jitter=lambda: 0.0)
+    worker.start()
     task = ended(program, program.submit("work"))
+    worker.drain()
+    assert worker.join(timedelta(seconds=PATIENCE_S))
     assert (task.output, task.claims, done) == ("done", 1, [1])
+    assert desk.failed == dict.fromkeys(("register", "acquire", "step", "settle"), 3)
+
+
+def test_what_is_refused_as_a_whole_is_settled_one_by_one(program: Yard) -> None:
+    class ChokingDesk(StoreDesk):
+        async def settle(self, settlements: Sequence[Settlement]) -> list[Task | Exception | None]:
+            if any(each.outcome == Done("odd") for each in settlements):
+                raise ValueError("chokes on this one")
+            return await super().settle(settlements)
+
+    @program.task("work")
+    async def work(ctx: Context, what: str) -> str:
+        return what
+
+    tasks = [program.submit("work", {"what": what}) for what in ("fine", "odd", "fine")]
+    parts = program.open_parts()
+    desk = ChokingDesk(parts.store, parts.services, parts.actor)
+    worker = Worker(desk, program.handlers, new_id=lambda: str(uuid4()), jitter=lambda: 0.0, until_idle=True)
+    assert worker.run() == 0
+    states = [program.get(task.id).state for task in tasks]
+    assert states == ["succeeded", "failed", "succeeded"]
+    assert "chokes on this one" in program.get(tasks[1].id).error.message
 
 
 def test_a_burst_is_settled_in_a_few_commits(program: Yard) -> None:
@@ -258,9 +275,8 @@ def test_a_burst_is_settled_in_a_few_commits(program: Yard) -> None:
     program.submit_many([program.new_task("work")] * 200)
     parts = program.open_parts()
     desk = CountingDesk(parts.store, parts.services, parts.actor)
-    ids = iter(["w1"])
     worker = Worker(
-        desk, program.handlers, new_id=lambda: next(ids), jitter=lambda: 0.0, slots=100, until_idle=True
+        desk, program.handlers, new_id=lambda: str(uuid4()), jitter=lambda: 0.0, slots=100, until_idle=True
     )
     assert worker.run() == 0
     assert sum(sizes) == worker.tasks_done == 200

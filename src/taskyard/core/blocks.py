@@ -23,7 +23,9 @@ BOX_DIGITS: Final = 4
 
 _URL: Final = re.compile(r"https?://[^\s/?#]*\.[A-Za-z0-9]{1,6}")
 _EMAIL: Final = re.compile(r"[^@\s]{1,64}@(?:[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]{2,63}")
-_ISO: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{3}(?:\d{3})?)?)?(?:[+-]\d{2}:\d{2})?)?")
+_ISO: Final = re.compile(
+    r"\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{3}(?:\d{3})?)?)?(?:[+-]\d{2}:\d{2})?)?"
+)
 
 
 class Unfit(Exception):
@@ -55,7 +57,9 @@ def _block_fault(block: Json, pointer: str) -> Fault | None:
         return Fault(pointer, "bad_type", "a block is an object")
     id = block.get("id")
     if isinstance(id, bool) or not isinstance(id, str | int) or id == "":
-        return Fault(f"{pointer}/id", "bad_type", "a block has an id: text that is not empty, or a whole number")
+        return Fault(
+            f"{pointer}/id", "bad_type", "a block has an id: text that is not empty, or a whole number"
+        )
     if not isinstance(block.get("name"), str) or not block["name"]:
         return Fault(f"{pointer}/name", "bad_type", "a block has a name: text that is not empty")
     kind = block.get("type")
@@ -65,7 +69,9 @@ def _block_fault(block: Json, pointer: str) -> Fault | None:
     if not isinstance(config, dict):
         return Fault(f"{pointer}/{kind}", "bad_type", "the settings of a block are an object")
     if kind in ("single_selection", "multiple_selection") and not isinstance(config.get("options"), list):
-        return Fault(f"{pointer}/{kind}/options", "required", "Selection blocks should have a list of options")
+        return Fault(
+            f"{pointer}/{kind}/options", "required", "Selection blocks should have a list of options"
+        )
     if kind == "form_sequence":
         return _questions_fault(config, f"{pointer}/{kind}")
     if kind in _WITH_SAMPLES and config.get("placeholder") is not None:
@@ -106,7 +112,10 @@ def taken(blocks: Sequence[Mapping[str, Any]], data: Mapping[str, Any]) -> dict[
     Raises:
         Unfit: a value is not of its block's type; the first, in the order of the blocks.
     """
-    return {block_id(block): fit(block, data.get(block_id(block)), given=block_id(block) in data) for block in blocks}
+    return {
+        block_id(block): fit(block, data.get(block_id(block)), given=block_id(block) in data)
+        for block in blocks
+    }
 
 
 def fit(block: Mapping[str, Any], value: Json, *, given: bool = True) -> Json:
@@ -272,7 +281,9 @@ def _entities(id: str, _config: Mapping[str, Any], value: Json) -> Json:
 def _entity(entity: Json) -> Json:
     if isinstance(entity, dict):
         category = entity.get("category", entity.get("tag"))
-        whole = all(isinstance(entity.get(name), int) and entity[name] is not True for name in ("start", "end"))
+        whole = all(
+            isinstance(entity.get(name), int) and entity[name] is not True for name in ("start", "end")
+        )
         if whole and isinstance(category, str):
             rest = {name: each for name, each in entity.items() if name not in _ENTITY}
             return {"start": entity["start"], "end": entity["end"], "category": category, **rest}
@@ -299,7 +310,10 @@ def _is_box(box: Json) -> bool:
     return (
         isinstance(box, dict)
         and isinstance(box.get("category"), str)
-        and all(isinstance(box.get(s), int | float) and not isinstance(box[s], bool) and isfinite(box[s]) for s in "xywh")
+        and all(
+            isinstance(box.get(s), int | float) and not isinstance(box[s], bool) and isfinite(box[s])
+            for s in "xywh"
+        )
     )
 
 
@@ -365,4 +379,18 @@ CHECKS: Final[Mapping[str, Callable[[str, Mapping[str, Any], Json], Json]]] = {
 _NEVER_NULL: Final = frozenset({"list", "named_entity_recognition", "bounding_boxes", "form_sequence"})
 _WITH_SAMPLES: Final = frozenset({"date", "email", "link", "image", "audio", "video", "pdf", "embed"})
 #: Types whose values are text in a table as they are; the others are literals.
-PLAIN: Final = frozenset({"text", "rich_text", "date", "email", "link", "image", "audio", "video", "pdf", "embed", "single_selection"})
+PLAIN: Final = frozenset(
+    {
+        "text",
+        "rich_text",
+        "date",
+        "email",
+        "link",
+        "image",
+        "audio",
+        "video",
+        "pdf",
+        "embed",
+        "single_selection",
+    }
+)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
+from taskyard.core.task import Task
 from taskyard.http.feed import FeedReader
 from taskyard.http.identify import KeyRing
 from taskyard.http.metrics import Metrics
@@ -10,6 +11,7 @@ from taskyard.http.once import Repeats
 from taskyard.http.threads import awaited
 from taskyard.http.waiting import Bells
 from taskyard.service.services import Services
+from taskyard.service.tasks import Submission
 from taskyard.store.records import Records
 from taskyard.store.store import Store
 from taskyard.store.writer import SetMove
@@ -48,7 +50,7 @@ class Backend:
         self.keys = KeyRing(store, services.accounts)
         self.feed = FeedReader(store)
         self.bells = Bells(store)
-        self.submissions = Repeats(services.accounts, services.tasks.submit)
+        self.submissions: Repeats[Submission, Task] = Repeats(services.accounts, services.tasks.submit)
 
     async def write(
         self,

@@ -134,7 +134,9 @@ class Questionnaires:
         actor.require(Permission.READ)
         filter = TaskFilter(states=(State.SUCCEEDED,), finished=finished)
         if user is None and source is None:
-            tasks = records.tasks.list_finished(actor.organisation, queue.name, filter, limit=limit, offset=offset)
+            tasks = records.tasks.list_finished(
+                actor.organisation, queue.name, filter, limit=limit, offset=offset
+            )
             return Answered(
                 tasks,
                 records.tasks.count(actor.organisation, replace(filter, queue=queue.name), most=MOST_COUNTED),
@@ -201,16 +203,18 @@ def _rows(table: str) -> list[dict[str, str]]:
     try:
         ids = next(reader, None)
         if not ids:
-            raise Invalid("the file is empty: its first row has the ids of blocks", pointer="/rows", code="empty")
+            raise Invalid(
+                "the file is empty: its first row has the ids of blocks", pointer="/rows", code="empty"
+            )
         # Of two columns of one name the first counts.
         places = {id: place for place, id in reversed(list(enumerate(ids)))}
         rows = [
-            {id: row[place] for id, place in places.items() if place < len(row)}
-            for row in reader
-            if any(row)
+            {id: row[place] for id, place in places.items() if place < len(row)} for row in reader if any(row)
         ]
     except csv.Error as error:
-        raise Invalid(f"line {reader.line_num} is not CSV: {error}", pointer="/rows", code="bad_csv") from None
+        raise Invalid(
+            f"line {reader.line_num} is not CSV: {error}", pointer="/rows", code="bad_csv"
+        ) from None
     if len(rows) > MAX_ROWS:
         raise TooLarge("the table, counted in rows,", len(rows), MAX_ROWS)
     return rows

@@ -82,14 +82,18 @@ def queue_name(queue: Queue) -> str:
     return queue.settings.title or queue.name
 
 
-def page(request: Request, tasks: Sequence[dict[str, Any]], count: int, limit: int, offset: int) -> dict[str, Any]:
+def page(
+    request: Request, tasks: Sequence[dict[str, Any]], count: int, limit: int, offset: int
+) -> dict[str, Any]:
     following = _link(request, limit, offset + limit) if offset + limit < count else None
     previous = _link(request, limit, offset - limit) if offset > 0 else None
     return {"next": following, "previous": previous, "count": count, "tasks": list(tasks)}
 
 
 def _link(request: Request, limit: int, offset: int) -> str:
-    query = [(name, value) for name, value in request.query_params.multi_items() if name not in ("limit", "offset")]
+    query = [
+        (name, value) for name, value in request.query_params.multi_items() if name not in ("limit", "offset")
+    ]
     query.append(("limit", str(limit)))
     if offset > 0:
         query.append(("offset", str(offset)))

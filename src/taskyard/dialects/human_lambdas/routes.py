@@ -97,12 +97,14 @@ async def list_queues(call: Call) -> Response:
     return render.answer(await call.backend.read(_queues, _service(call), call.actor, status))
 
 
-def _queues(records: Records, service: Questionnaires, actor: Actor, status: str | None) -> list[dict[str, Any]]:
-    shown = []
-    for queue in service.queues(records, actor):
-        if status is None or status in service.words(records, queue, render.status_of):
-            shown.append(render.queue(queue, *service.waiting(records, actor, queue), whole=True))
-    return shown
+def _queues(
+    records: Records, service: Questionnaires, actor: Actor, status: str | None
+) -> list[dict[str, Any]]:
+    return [
+        render.queue(queue, *service.waiting(records, actor, queue), whole=True)
+        for queue in service.queues(records, actor)
+        if status is None or status in service.words(records, queue, render.status_of)
+    ]
 
 
 async def get_queue(call: Call) -> Response:

@@ -65,7 +65,9 @@ async def submit_task(call: Call) -> Response:
         assert once is not None
         return _submitted(once, task, new, organisation)
 
-    answer = await backend.together_one(backend.submissions.many, Keyed(Submission(actor, new), once, kept))
+    [answer] = await backend.together(backend.submissions.many, [Keyed(Submission(actor, new), once, kept)])
+    if isinstance(answer, Exception):
+        raise answer
     if isinstance(answer, Replayed):
         return replayed(answer)
     wait = _preferred_wait(call)
