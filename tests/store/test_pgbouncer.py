@@ -60,7 +60,10 @@ def test_every_transaction_has_our_settings_and_leaves_none_behind(yards, url):
     def found(records):
         records.accounts.organisations()
         raw = records.connection._raw
-        return [raw.execute(f"SHOW {name}".encode()).fetchall()[0][0] for name in ("jit", "enable_seqscan", "search_path")]
+        return [
+            raw.execute(f"SHOW {name}".encode()).fetchall()[0][0]
+            for name in ("jit", "enable_seqscan", "search_path")
+        ]
 
     for yard in yards:
         assert yard.store.write(found) == ["off", "off", "taskyard"]

@@ -105,7 +105,9 @@ def test_a_commit_whose_answer_is_lost_is_never_called_a_success(yard, url):
                 FOR EACH ROW EXECUTE FUNCTION die()"""
         )
 
-    with pytest.raises(Unavailable, match="broke during the commit, so it is not known whether this was done"):
+    with pytest.raises(
+        Unavailable, match="broke during the commit, so it is not known whether this was done"
+    ):
         yard.store.write(lambda r: r.accounts.insert_organisation("unknown", "", {}, r.now))
     assert yard.submit().state is State.READY
 
@@ -128,7 +130,9 @@ def test_while_it_is_away_everybody_is_told_so_at_once_and_afterwards_all_is_wel
     cluster.stop("immediate")
     try:
         for _ in range(20):  # the first finds out, the others are told within the back-off: nobody hangs
-            with pytest.raises(Unavailable, match=r"PostgreSQL at \S+/yard_\w+ (does not answer|cannot be reached)"):
+            with pytest.raises(
+                Unavailable, match=r"PostgreSQL at \S+/yard_\w+ (does not answer|cannot be reached)"
+            ):
                 yard.submit()
             with pytest.raises(Unavailable):
                 yard.get(task)
@@ -153,7 +157,9 @@ def test_who_asks_too_soon_after_a_failure_does_not_reach_for_the_server(cluster
     database.connect(writes=True).close()
 
 
-@pytest.mark.parametrize("disaster", ["the connections are cut off", "the server stops as if it had lost power"])
+@pytest.mark.parametrize(
+    "disaster", ["the connections are cut off", "the server stops as if it had lost power"]
+)
 def test_under_load_nothing_acknowledged_is_lost_and_nothing_is_settled_twice(cluster, yard, url, disaster):
     """Submit, claim and settle from several threads while the database fails again and again; then count."""
     submitted, settled, stop = set(), [], threading.Event()
@@ -168,7 +174,9 @@ def test_under_load_nothing_acknowledged_is_lost_and_nothing_is_settled_twice(cl
         while not stop.is_set():
             with contextlib.suppress(Unavailable):
                 for task in worker.claim(5):
-                    while True:  # a holder tells until somebody listens: it is done, or the attempt is somebody else's
+                    while (
+                        True
+                    ):  # a holder tells until somebody listens: it is done, or the attempt is somebody else's
                         try:
                             yard.settle(task, Done(task.input))
                             settled.append(task.id)
@@ -244,7 +252,9 @@ def test_one_that_stops_in_the_middle_does_not_keep_its_locks(yard, url):
 
 def test_a_server_that_cannot_be_reached_is_named_without_its_password():
     database = PostgresDatabase("postgresql://ana:secret@127.0.0.1:1/yard")
-    with pytest.raises(Unavailable, match="PostgreSQL at 127.0.0.1:1/yard does not answer: .*refused") as refused:
+    with pytest.raises(
+        Unavailable, match="PostgreSQL at 127.0.0.1:1/yard does not answer: .*refused"
+    ) as refused:
         database.connect(writes=True)
 
     assert "secret" not in str(refused.value)
@@ -258,4 +268,3 @@ def test_a_user_that_may_not_enter_is_told_so(cluster, url):
 def test_a_database_that_is_not_there_is_named(cluster):
     with pytest.raises(Unavailable, match='database "nowhere" does not exist'):
         PostgresDatabase(with_database(cluster.url, "nowhere")).migrate()
-

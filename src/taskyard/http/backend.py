@@ -7,7 +7,7 @@ from taskyard.core.task import Task
 from taskyard.http.feed import FeedReader
 from taskyard.http.identify import KeyRing
 from taskyard.http.metrics import Metrics
-from taskyard.http.once import Repeats
+from taskyard.http.once import Keyed, Repeats, Replayed
 from taskyard.http.threads import awaited
 from taskyard.http.waiting import Bells
 from taskyard.service.services import Services
@@ -82,6 +82,11 @@ class Backend:
         if isinstance(answer, Exception):
             raise answer
         return answer
+
+    async def submit(self, keyed: "Keyed[Submission, Task]") -> Task | Replayed:
+        """Submit a task, once under its idempotency key, sharing the commit. Raises the task's refusal."""
+        many: SetMove[Keyed[Submission, Task], Task | Replayed] = self.submissions.many
+        return await self.together_one(many, keyed)
 
     def let_go(self) -> None:
         """Let nobody wait any longer for what may happen: the server is about to stop."""

@@ -65,9 +65,7 @@ async def submit_task(call: Call) -> Response:
         assert once is not None
         return _submitted(once, task, new, organisation)
 
-    [answer] = await backend.together(backend.submissions.many, [Keyed(Submission(actor, new), once, kept)])
-    if isinstance(answer, Exception):
-        raise answer
+    answer = await backend.submit(Keyed(Submission(actor, new), once, kept))
     if isinstance(answer, Replayed):
         return replayed(answer)
     wait = _preferred_wait(call)
