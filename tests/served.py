@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -100,6 +101,13 @@ class Served:
         return start(self.folder, *args, TASKYARD_URL=self.url)
 
 
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
 def environment(extra: Mapping[str, str]) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith("TASKYARD_")}
     return {**kept, "COLUMNS": "200", **extra}
@@ -145,10 +153,6 @@ def serving(folder: Path, *args: str) -> Iterator[Served]:
             "--port",
             "0",
             "--json",
-            "--dialect",
-            "nico",
-            "--dialect",
-            "pulp",
             *args,
         ],
         cwd=folder,

@@ -207,7 +207,8 @@ def follow(client: Client, feed: Iterator[Any], count: int, victim: "subprocess.
                 held = kill(client, victim)
                 if held:
                     bars.console.print(
-                        f"kill -9 {victim.pid}: the first worker is gone, with {held} tasks in its hands."
+                        f"kill -9 {victim.pid}: the first worker is gone, with {held} tasks in its hands. "
+                        "When its lease has run out, they are run again."
                     )
                     bars.update(bar, description="one worker ")
             if len(seen.settled) == count:

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +15,17 @@ from taskyard.core.errors import Conflict, Invalid, NotFound, Unauthenticated, W
 from taskyard.core.task import NewTask
 from tests.served import PATIENCE_SECONDS, Served
 
+Until = Callable[[list[Any]], bool]
+
+
+def never(_: list[Any]) -> bool:
+    """Take everything there is."""
+    return False
+
+
+def so_many(count: int) -> Until:
+    return lambda given: len(given) == count
+
 
 class Blocking:
     """Calls the blocking face."""
@@ -25,11 +36,11 @@ class Blocking:
     def call(self, name: str, /, *args: Any, **named: Any) -> Any:
         return getattr(self._client, name)(*args, **named)
 
-    def each(self, name: str, /, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
+    def each(self, name: str, /, *args: Any, until: Until = never, **named: Any) -> list[Any]:
         given = []
         for one in getattr(self._client, name)(*args, **named):
             given.append(one)
-            if len(given) == until:
+            if until(given):
                 break
         return given
 
@@ -52,13 +63,13 @@ class Awaited:
     def call(self, name: str, /, *args: Any, **named: Any) -> Any:
         return self._run(getattr(self._client, name)(*args, **named))
 
-    def each(self, name: str, /, *args: Any, until: int | None = None, **named: Any) -> list[Any]:
+    def each(self, name: str, /, *args: Any, until: Until = never, **named: Any) -> list[Any]:
         async def gather() -> list[Any]:
             given = []
             items = getattr(self._client, name)(*args, **named)
             async for one in items:
                 given.append(one)
-                if len(given) == until:
+                if until(given):
                     break
             await items.aclose()
             return given
@@ -169,15 +180,12 @@ def test_waiting_ends_with_the_time_given(client):
 
 def test_a_watch_gives_every_change_until_the_end(client):
     task = client.call("submit", "show")
-    seen = []
-    for now in client.each("watch", task.id, until=1):
-        seen.append(now.state)
-    while client.call("get", task.id).state != "suspended":
-        client.each("watch", task.id, until=2)
+    seen = client.each("watch", task.id, until=lambda given: given[-1].state == "suspended")
     client.call("send_event", f"go:{task.id}", {"ok": True})
 
     last = client.each("watch", task.id)[-1]
 
+    assert seen[-1].progress == {"done": 1, "total": 3}
     assert (last.state, last.output, last.progress) == ("succeeded", 3, {"done": 1, "total": 3})
     assert [result.value for result in client.each("results", task.id)] == [{"size": 3}, {"size": 3}]
     assert {step.name for step in client.each("steps", task.id)} == {"measure", f"event:go:{task.id}"}
@@ -207,10 +215,7 @@ def test_what_a_task_prints_is_kept(client):
 
 def test_a_task_that_runs_is_asked_to_stop(client):
     task = client.call("submit", "spin")
-    for _ in range(1000):
-        if client.call("get", task.id).state == "running":
-            break
-        client.each("watch", task.id, until=2)
+    client.each("watch", task.id, until=lambda given: given[-1].message == "spinning")
 
     client.call("cancel", task.id)
 
@@ -338,7 +343,7 @@ def test_the_feed_is_read_from_its_beginning_and_goes_on(client):
     client.call("wait", task.id, timeout=PATIENCE_SECONDS)
 
     past = client.each("events", type="greet", follow=False)
-    [first] = client.each("events", after=BEGINNING, type="greet", until=1)
+    [first] = client.each("events", after=BEGINNING, type="greet", until=so_many(1))
 
     assert {"task.submitted", "task.started", "task.succeeded"} <= {
         event.kind for event in past if event.subject == task.id

@@ -50,6 +50,13 @@ def test_it_runs_what_handlers_can_do(server: Served, worker):
     assert [result.name for result in client.results(shown.id)][:1] == ["preview"]
 
 
+def test_a_task_may_have_more_children_than_a_request_submits(server: Served, worker):
+    client = server.client()
+    task = client.submit("double", {"numbers": list(range(1200))})
+
+    assert client.result(task.id, timeout=PATIENCE_SECONDS) == 2 * sum(range(1200))
+
+
 def test_a_failure_says_why_and_where(server: Served, worker):
     client = server.client()
     task = client.submit("twice", {"number": None}, max_failures=1)

@@ -4,8 +4,7 @@ import signal
 import threading
 from pathlib import Path
 
-from tests.served import PATIENCE_SECONDS, serving
-from tests.docs.test_pasted import free_port
+from tests.served import PATIENCE_SECONDS, free_port, serving
 
 
 def test_submits_outlive_a_server_that_is_killed_and_each_makes_one_task(tmp_path: Path):

@@ -3,13 +3,15 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+
+from tests.served import free_port
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCK = re.compile(r"^```(sh|python)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -26,13 +28,6 @@ def blocks(document: Path) -> Iterator[str]:
             yield f"cat > {title} <<'SAVED'\n{text}SAVED\n"
         elif language == "sh" and not any(word in text for word in NOT_HERE):
             yield text
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
 
 
 def pasted(document: Path, folder: Path) -> str:
@@ -59,10 +54,8 @@ def pasted(document: Path, folder: Path) -> str:
     try:
         seen, _ = shell.communicate(timeout=PATIENCE_SECONDS)
     finally:
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(shell.pid, signal.SIGKILL)  # the session of our own shell: what it left behind
-        except ProcessLookupError:
-            pass
     logs = "".join(f"\n{log.name}:\n{log.read_text()}" for log in sorted(folder.glob("*.log")))
     assert shell.returncode == 0, seen + logs
     return seen

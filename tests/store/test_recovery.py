@@ -150,7 +150,7 @@ def test_who_asks_too_soon_after_a_failure_does_not_reach_for_the_server(cluster
     try:
         with pytest.raises(Unavailable, match="does not answer"):
             database.connect(writes=True)
-        with pytest.raises(Unavailable, match="it is tried again in 0.0 s"):
+        with pytest.raises(Unavailable, match=r"it is tried again in 0\.0 s"):
             database.connect(writes=True)
     finally:
         cluster.start()
@@ -253,7 +253,7 @@ def test_one_that_stops_in_the_middle_does_not_keep_its_locks(yard, url):
 def test_a_server_that_cannot_be_reached_is_named_without_its_password():
     database = PostgresDatabase("postgresql://ana:secret@127.0.0.1:1/yard")
     with pytest.raises(
-        Unavailable, match="PostgreSQL at 127.0.0.1:1/yard does not answer: .*refused"
+        Unavailable, match=r"PostgreSQL at 127\.0\.0\.1:1/yard does not answer: .*refused"
     ) as refused:
         database.connect(writes=True)
 

@@ -1,6 +1,7 @@
 """``taskyard queue …``."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -121,6 +122,36 @@ def resume_queue(session: Session, name: str) -> None:
     """Start its tasks again."""
     with session.client() as client:
         print_queue(session, client.resume_queue(name))
+
+
+@queue_command.command("import")
+@NAME
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@remote
+def import_table(session: Session, name: str, file: Path) -> None:
+    """
+    Submit a task for each row of a CSV file whose first row has the ids of the queue's blocks.
+
+    A row that does not fit is told before anything is submitted.
+    """
+    from taskyard.service.questionnaires import questions_of
+
+    try:
+        table = file.read_text("utf-8-sig")
+    except UnicodeDecodeError:
+        raise click.UsageError(f"{file} is not text in UTF-8") from None
+    with session.client() as client:
+        form = client.queue(name).form
+        if not isinstance(form, list):
+            raise click.UsageError(f"the form of the queue {name} is not a list of blocks")
+        answers = client.submit_many(questions_of(name, form, table, file.name))
+    for answer in answers:
+        if isinstance(answer, Exception):
+            raise answer
+    if session.as_json:
+        output.json_document([answer.raw for answer in answers if not isinstance(answer, Exception)])
+    else:
+        output.note(f"{len(answers)} tasks submitted to {name}")
 
 
 @queue_command.command("delete")

@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -88,7 +88,9 @@ class Questionnaires:
             Forbidden, TooLarge.
             Invalid: a value is not of its block's type.
         """
-        return self._tasks.submit_one(records, actor, _question(queue, data, source, "/data"))
+        return self._tasks.submit_one(
+            records, actor, _question(queue.name, blocks_of(queue), data, source, "/data")
+        )
 
     def load(self, records: Records, actor: Actor, name: str, table: str, source: str) -> list[Task]:
         """
@@ -106,10 +108,9 @@ class Questionnaires:
         queue = records.queues.get(actor.organisation, name)
         if queue is None:
             raise NotFound("queue", name)
-        rows = _rows(table)
         questions = [
-            Submission(actor, _question(queue, _cells(queue, row, index), source, f"/rows/{index}"))
-            for index, row in enumerate(rows, start=1)
+            Submission(actor, question)
+            for question in questions_of(queue.name, blocks_of(queue), table, source)
         ]
         tasks: list[Task] = []
         for answer in self._tasks.submit(records, questions):
@@ -184,14 +185,24 @@ class Questionnaires:
         return user.login if by_login else user.name
 
 
-def _question(queue: Queue, data: Mapping[str, Any], source: str, pointer: str) -> NewTask:
+def questions_of(queue: str, blocks: Sequence[Block], table: str, source: str) -> list[NewTask]:
+    """Return a question for each row of a table in CSV; see :meth:`Questionnaires.load`. Raises Invalid, TooLarge."""
+    return [
+        _question(queue, blocks, _cells(blocks, row, index), source, f"/rows/{index}")
+        for index, row in enumerate(_rows(table), start=1)
+    ]
+
+
+def _question(
+    queue: str, blocks: Sequence[Block], data: Mapping[str, Any], source: str, pointer: str
+) -> NewTask:
     try:
-        values = taken(blocks_of(queue), data)
+        values = taken(blocks, data)
     except Unfit as unfit:
         raise Invalid(str(unfit), pointer=pointer, code="bad_value") from None
     return NewTask(
         type=TYPE,
-        queue=queue.name,
+        queue=queue,
         input=values,
         labels={SOURCE: source[-MAX_LABEL_VALUE_LENGTH:]},
         origin=source if source in ("api", "zapier", "manual") else "file",
@@ -220,9 +231,9 @@ def _rows(table: str) -> list[dict[str, str]]:
     return rows
 
 
-def _cells(queue: Queue, row: Mapping[str, str], index: int) -> dict[str, Any]:
+def _cells(blocks: Sequence[Block], row: Mapping[str, str], index: int) -> dict[str, Any]:
     data: dict[str, Any] = {}
-    for block in blocks_of(queue):
+    for block in blocks:
         id, kind = block_id(block), block["type"]
         text = row.get(id)
         if text is None and kind == "named_entity_recognition":

@@ -1,34 +1,23 @@
-"""
-PostgreSQL as an engine, through psycopg.
-
-A round trip costs more than most statements, so what nobody waits for (the beginning of a transaction, savepoints, rows
-that are inserted without an answer) travels with the next statement in one go, and a commit takes everything that is
-left along, the notification included.
-"""
+"""PostgreSQL as a database: opening connections with our settings, through a pooler or not, and backing off when there are none."""
 
 import random
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from typing import Final
 
 import psycopg
 from psycopg import RawCursor
-from psycopg.pq import TransactionStatus
 
 from taskyard.core.errors import Unavailable
-from taskyard.core.times import from_micros
-from taskyard.store.engine import Row, Value
 from taskyard.store.postgres.address import address
+from taskyard.store.postgres.connection import Command, Opened, PostgresConnection, Raw
 from taskyard.store.postgres.refusals import translated
-from taskyard.store.postgres.texts import given_rows, text, wire
 from taskyard.store.postgres.wake import Notifications
 
-#: Which PostgreSQL we are tested with at the least.
+#: The oldest that is still maintained and understands every statement; the tests have run on 15 and 18.
 OLDEST_VERSION: Final = 140000
 #: How many statements a connection keeps prepared; there are about two hundred, and lists have many variants.
 PREPARED: Final = 500
@@ -45,219 +34,13 @@ SETTINGS: Final[Mapping[str, str]] = {
     # Somebody else's lock (a person in psql, say) may delay a write so long, not for good.
     "lock_timeout": "15s",
 }
-#: The moves are planned once and again now and then: a plan that was made while a table was empty must not last. Looks are planned
-#: each time, since what suits a label of three tasks does not suit one of a million.
+#: The moves are planned once and again now and then (PLANS_KEPT_S); looks each time, since what suits a label of three tasks does
+#: not suit one of a million.
 WRITERS_PLANS: Final = "force_generic_plan"
 READERS_PLANS: Final = "force_custom_plan"
-PLANS_KEPT_S: Final = 2.0
 #: What a lost connection waits before it tries again, doubled each time, so that a server that comes back is not run over.
 FIRST_PAUSE_S: Final = 0.05
 LONGEST_PAUSE_S: Final = 2.0
-
-_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
-_COMMIT: Final = ("COMMIT", None)
-_BEGIN_WRITING: Final = "BEGIN"
-_BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
-
-Command = tuple[str, Sequence[str | None] | None]
-Raw = psycopg.Connection[Row]
-
-
-@dataclass(frozen=True, slots=True)
-class Opened:
-    """A connection to the server; *preamble* is what each transaction must set for itself, behind a pooler."""
-
-    raw: Raw
-    preamble: Command | None
-
-
-class PostgresConnection:
-    """One connection; see :class:`taskyard.store.engine.Connection`. It opens itself again when it finds itself cut off between transactions."""
-
-    def __init__(self, database: "PostgresDatabase", *, writes: bool) -> None:
-        self._database = database
-        self._writes = writes
-        self._opened = database.open(writes=writes)
-        self._raw = self._opened.raw
-        self._waiting: list[Command] = []
-        self._begun = False  # whether the transaction that is open here has reached the server
-        self._now: datetime | None = None
-        self._topics: frozenset[str] = frozenset()
-        self._depth = 0  # how many savepoints are open
-        self._planned_at = 0.0
-
-    # -- statements ----------------------------------------------------------------------------------------------------------
-
-    def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
-        named = text(statement, conditions)
-        return self._send((named.sql, [wire(values[name]) for name in named.names])).fetchall()
-
-    def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
-        found = self.rows(statement, *conditions, **values)
-        return found[0] if found else None
-
-    def run(self, statement: str, /, **values: Value) -> int:
-        named = text(statement)
-        return self._send((named.sql, [wire(values[name]) for name in named.names])).rowcount
-
-    def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
-        if not given:
-            return []
-        named = text(statement)
-        command: Command = (named.sql, [given_rows(named, given)])
-        if not named.answers:
-            self._waiting.append(command)
-            return []
-        return self._send(command).fetchall()
-
-    def now(self) -> datetime:
-        if self._database.now is not None:
-            return self._database.now()
-        if self._now is None:
-            [(micros,)] = self._send((_CLOCK, None)).fetchall()
-            self._now = from_micros(micros)
-        return self._now
-
-    def announce(self, topics: frozenset[str]) -> None:
-        self._topics |= topics
-
-    def _send(self, command: Command) -> "RawCursor[Row]":
-        """Send what waits and *command* in one go; return the cursor of *command*."""
-        commands = [*self._waiting, command]
-        self._waiting.clear()
-        try:
-            with translated(self._database.where):
-                cursor = self._sent(commands)
-        except Unavailable:
-            if self._begun or command == _COMMIT or not self._cut_off():
-                raise
-            # Nothing of this transaction can have been done, and the connection died while nobody looked: begin on a new one.
-            self._reopen()
-            with translated(self._database.where):
-                cursor = self._sent(commands)
-        self._begun = True
-        return cursor
-
-    def _sent(self, commands: Sequence[Command]) -> "RawCursor[Row]":
-        if len(commands) == 1:
-            return self._execute(commands[0])
-        refusal: psycopg.Error | None = None
-        try:
-            with self._raw.pipeline():
-                try:
-                    for command in commands:
-                        cursor = self._execute(command)
-                except psycopg.Error as error:
-                    refusal = error
-        except psycopg.Error as error:
-            raise refusal or error from None
-        if refusal is not None:
-            raise refusal
-        return cursor
-
-    def _execute(self, command: Command) -> "RawCursor[Row]":
-        sql, values = command
-        cursor = self._raw.execute(sql.encode(), values)
-        assert isinstance(cursor, RawCursor)
-        return cursor
-
-    # -- transactions --------------------------------------------------------------------------------------------------------
-
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        yield from self._between(_BEGIN_WRITING)
-
-    @contextmanager
-    def snapshot(self) -> Iterator[None]:
-        yield from self._between(_BEGIN_READING)
-
-    def _between(self, begin: str) -> Iterator[None]:
-        self._waiting = [(begin, None)]
-        if self._opened.preamble is not None:
-            self._waiting.append(self._opened.preamble)
-        elif self._writes and self._database.monotonic() - self._planned_at > PLANS_KEPT_S:
-            self._waiting.append(("DISCARD PLANS", None))
-            self._planned_at = self._database.monotonic()
-        unsent = len(self._waiting)
-        self._begun, self._now, self._topics = False, None, frozenset()
-        try:
-            yield
-            if self._begun or len(self._waiting) > unsent:
-                self._commit()
-        except BaseException:
-            self._roll_back()
-            raise
-        finally:
-            self._waiting.clear()
-            self._begun = False
-
-    def _commit(self) -> None:
-        if self._topics and self._database.notify:
-            self._waiting.append(self._database.notifications.message(self._topics))
-        try:
-            done = self._send(_COMMIT).statusmessage
-        except Unavailable as error:
-            if self._cut_off():
-                raise Unavailable(
-                    f"the connection to PostgreSQL at {self._database.where} broke during the commit, so it is not known "
-                    "whether this was done; look, or ask again with the same idempotency key"
-                ) from error
-            raise
-        if done != "COMMIT":
-            # An error was swallowed inside, and PostgreSQL answers such a commit with a rollback, politely.
-            raise RuntimeError(
-                "the transaction had failed before its commit, which PostgreSQL answered by undoing it"
-            )
-
-    def _roll_back(self) -> None:
-        if self._raw.info.transaction_status != TransactionStatus.IDLE:
-            self._undo(b"ROLLBACK")
-
-    def _undo(self, command: bytes) -> None:
-        # Below psycopg's cursors, which forget all their prepared statements whenever they see a ROLLBACK.
-        with suppress(psycopg.Error):  # cut off: then the server undoes it
-            self._raw.pgconn.exec_(command)
-
-    def _cut_off(self) -> bool:
-        return self._raw.closed or self._raw.info.transaction_status == TransactionStatus.UNKNOWN
-
-    @contextmanager
-    def savepoint(self) -> Iterator[None]:
-        if any(values is not None for _, values in self._waiting):
-            self._send(self._waiting.pop())  # rows given before must not be refused within
-        self._depth += 1
-        name = f"level_{self._depth}"
-        marker: Command = (f"SAVEPOINT {name}", None)
-        place = len(self._waiting)
-        self._waiting.append(marker)
-        try:
-            yield
-            if self._holds(place, marker) and len(self._waiting) == place + 1:
-                self._waiting.pop()  # nothing was done inside
-            elif any(values is not None for _, values in self._waiting):
-                self._send((f"RELEASE {name}", None))
-            else:
-                self._waiting.append((f"RELEASE {name}", None))
-        except BaseException:
-            if self._holds(place, marker):
-                del self._waiting[place:]
-            else:
-                self._waiting.clear()
-                self._undo(f"ROLLBACK TO {name}; RELEASE {name}".encode())
-            raise
-        finally:
-            self._depth -= 1
-
-    def _holds(self, place: int, marker: Command) -> bool:
-        return len(self._waiting) > place and self._waiting[place] is marker
-
-    def _reopen(self) -> None:
-        self._raw.close()
-        self._opened = self._database.open(writes=self._writes)
-        self._raw = self._opened.raw
-
-    def close(self) -> None:
-        self._raw.close()
 
 
 class PostgresDatabase:

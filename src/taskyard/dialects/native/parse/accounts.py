@@ -17,6 +17,9 @@ class NewKeyBody(Body, frozen=True, kw_only=True):
     ] = None
     owner: Annotated[int | None, msgspec.Meta(description="The number of the user it acts for.")] = None
     expires_at: Moment | None = None
+    hex: Annotated[
+        bool, msgspec.Meta(description="A secret of 40 hexadecimal digits, as some older clients want them.")
+    ] = False
 
 
 class NewUserBody(Body, frozen=True, kw_only=True):

@@ -8,7 +8,7 @@ import msgspec
 from taskyard.core.actor import Actor
 from taskyard.core.errors import Invalid
 from taskyard.core.hold import Hold, Report, Settlement
-from taskyard.core.limits import MAX_BATCH
+from taskyard.core.limits import MAX_BATCH, MAX_BLOCKERS
 from taskyard.core.outcome import Done, Failed, Later, Outcome, Released, Stopped, Waits
 from taskyard.core.worker import LEASE, Lane
 from taskyard.dialects.native.parse.tasks import NewTaskBody, Wait
@@ -166,7 +166,7 @@ class PublishBody(Body, frozen=True, kw_only=True):
 class SpawnBody(Body, frozen=True, kw_only=True):
     hold: HoldBody
     step: str
-    tasks: Annotated[list[NewTaskBody], msgspec.Meta(max_length=MAX_BATCH)]
+    tasks: Annotated[list[NewTaskBody], msgspec.Meta(max_length=MAX_BLOCKERS)]
 
 
 class LogBody(Body, frozen=True, kw_only=True):

@@ -54,6 +54,7 @@ async def create_key(call: Call) -> Response:
         permissions=body.permissions,
         owner=body.owner,
         expires_at=expires_at,
+        settings={"secret": "hex"} if body.hex else None,
     )
     return reply(key_shown(made), 201, {"Location": f"/v1/keys/{made.key.id}"})
 
