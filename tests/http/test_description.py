@@ -73,11 +73,17 @@ def api(yard):
 
     def answer(case):
         kwargs = case.as_transport_kwargs(base_url="http://yard")
-        query = [(name, value) for name, value in httpx.QueryParams(kwargs.get("params")).multi_items() if name != "wait"]
+        query = [
+            (name, value)
+            for name, value in httpx.QueryParams(kwargs.get("params")).multi_items()
+            if name != "wait"
+        ]
         body = kwargs.get("json")
         if isinstance(body, dict) and "wait" in body and isinstance(body["wait"], int | float):
             body["wait"] = 0
-        headers = {name: value for name, value in (kwargs.get("headers") or {}).items() if name.lower() != "prefer"}
+        headers = {
+            name: value for name, value in (kwargs.get("headers") or {}).items() if name.lower() != "prefer"
+        }
         headers["Authorization"] = f"Bearer {wire.secret}"
 
         async def once():

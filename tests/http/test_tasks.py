@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from typing import ClassVar
 
 import pytest
 
@@ -19,7 +20,7 @@ def test_a_task_is_made_and_found_where_the_answer_says(wire):
 
 
 class TestOnce:
-    HEADERS = {"Idempotency-Key": "order-7"}
+    HEADERS: ClassVar = {"Idempotency-Key": "order-7"}
 
     def test_the_same_request_under_the_same_key_is_answered_as_it_was(self, wire):
         first = wire.ask("POST", "/tasks", {"type": "a"}, headers=self.HEADERS)
@@ -150,7 +151,9 @@ def test_a_look_that_waits_is_answered_when_the_task_changes(wire, yard):
     async def story(client, _backend):
         first = await wire.send(client, "GET", f"/tasks/{task.id}")
         waiting = asyncio.create_task(
-            wire.send(client, "GET", f"/tasks/{task.id}?wait=30", headers={"If-None-Match": first.headers["etag"]})
+            wire.send(
+                client, "GET", f"/tasks/{task.id}?wait=30", headers={"If-None-Match": first.headers["etag"]}
+            )
         )
         await asyncio.to_thread(yard.worker().claim)
         return await waiting
@@ -171,7 +174,7 @@ def test_why_a_task_does_not_run_is_told_with_what_clears_it(wire, yard):
 
 
 class TestPeople:
-    FORM = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
+    FORM: ClassVar = {"type": "object", "required": ["ok"], "properties": {"ok": {"type": "boolean"}}}
 
     def test_a_question_is_claimed_drafted_answered(self, wire, yard):
         wire.ask("POST", "/queues", {"name": "review", "kind": "human", "form": self.FORM})
@@ -189,14 +192,19 @@ class TestPeople:
 
 
 class TestWorkers:
-    LANES = [{"queue": "default", "type": "resize"}]
+    LANES: ClassVar = [{"queue": "default", "type": "resize"}]
 
     def test_a_whole_life_over_http(self, wire, yard, clock):
         task = yard.submit(input={"path": "a"})
         worker = wire.ask("POST", "/leases:register", {"name": "far", "lanes": self.LANES}).json()["worker"]
         asked = {"worker": worker, "lanes": self.LANES, "max": 10}
         [claimed] = wire.ask("POST", "/leases:acquire", asked).json()["tasks"]
-        hold = {"id": claimed["id"], "number": claimed["number"], "claims": claimed["claims"], "worker": worker}
+        hold = {
+            "id": claimed["id"],
+            "number": claimed["number"],
+            "claims": claimed["claims"],
+            "worker": worker,
+        }
 
         assert (claimed["id"], claimed["input"]) == (task.id, {"path": "a"})
         reported = wire.ask("POST", "/leases:report", {"reports": [{**hold, "progress": {"done": 1}}]})
@@ -217,7 +225,9 @@ class TestWorkers:
         assert (late["problem"]["status"], late["problem"]["code"]) == (409, "lease_lost")
 
     def test_who_lost_the_lease_is_refused_everywhere(self, wire, clock):
-        worker = wire.ask("POST", "/leases:register", {"name": "far", "lanes": self.LANES, "lease": 30}).json()["worker"]
+        worker = wire.ask(
+            "POST", "/leases:register", {"name": "far", "lanes": self.LANES, "lease": 30}
+        ).json()["worker"]
         clock.forward(seconds=31)
 
         for path, body in (
@@ -273,12 +283,21 @@ def test_keys_are_shown_once_and_end_at_once(wire):
 
 
 def test_schedules_have_a_whole_life(wire, clock):
-    body = {"name": "nightly", "timing": "cron", "spec": "30 2 * * *", "task": {"type": "report", "timeout": 60}}
+    body = {
+        "name": "nightly",
+        "timing": "cron",
+        "spec": "30 2 * * *",
+        "task": {"type": "report", "timeout": 60},
+    }
     made = wire.ask("POST", "/schedules", body)
     assert (made.status_code, made.json()["next_at"]) == (201, "2026-03-02T02:30:00.000000Z")
     assert made.json()["task"] == {"type": "report", "queue": "default", "timeout": 60.0}
     assert wire.ask("POST", "/schedules", body).status_code == 409
-    assert wire.ask("PATCH", "/schedules/nightly", {"spec": "0 3 * * *"}).json()["next_at"].endswith("T03:00:00.000000Z")
+    assert (
+        wire.ask("PATCH", "/schedules/nightly", {"spec": "0 3 * * *"})
+        .json()["next_at"]
+        .endswith("T03:00:00.000000Z")
+    )
     assert wire.ask("POST", "/schedules/nightly:pause").json()["paused"] is True
     assert wire.ask("POST", "/schedules/nightly:trigger").json()["type"] == "report"
     assert wire.ask("GET", "/schedules/nightly/firings").json()["firings"] == []

@@ -26,7 +26,9 @@ class Wire:
         """Make a key; return its secret."""
         admin = Actor(organisation=organisation or self.yard.organisation, identity="system", permissions=ALL)
         chosen = permissions or None
-        made = self.yard.write(self.yard.services.accounts.create_key, admin, "test", permissions=chosen, **named)
+        made = self.yard.write(
+            self.yard.services.accounts.create_key, admin, "test", permissions=chosen, **named
+        )
         return str(made.secret)
 
     def as_(self, secret: str | None) -> "Wire":
@@ -63,7 +65,9 @@ class Wire:
             )
             transport = httpx.ASGITransport(application(dialect, backend, at="/v1"))
             try:
-                async with httpx.AsyncClient(transport=transport, base_url="http://yard", timeout=30) as client:
+                async with httpx.AsyncClient(
+                    transport=transport, base_url="http://yard", timeout=30
+                ) as client:
                     return await story(client, backend)
             finally:
                 await backend.close()

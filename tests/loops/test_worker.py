@@ -338,7 +338,9 @@ def test_a_running_async_handler_is_cancelled_at_once(program: Yard) -> None:
             seen.append(ctx.canceled)
             raise
 
-    with program.working(lease=timedelta(hours=1)):  # a beat by itself would come long after the test has given up
+    with program.working(
+        lease=timedelta(hours=1)
+    ):  # a beat by itself would come long after the test has given up
         task = running(program, program.submit("wait"))
         until(lambda: program.cancel(task.id).cancel_requested_at)
         assert ended(program, task).state == "canceled"

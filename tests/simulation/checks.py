@@ -69,11 +69,19 @@ class Checker:
     def _moved(self, before: Task | None, task: Task, now: datetime) -> None:
         if before is None:
             # Submitted and started in one commit is fine: commits are shared.
-            must(task.state in FIRST or task.state in (State.RUNNING, State.CANCELED), "MOVES first state", task)
+            must(
+                task.state in FIRST or task.state in (State.RUNNING, State.CANCELED),
+                "MOVES first state",
+                task,
+            )
             return
         if before.state in TERMINAL:
             must(task.state is before.state, "G3 a final state was left", (before.state, task))
-            must(task.output == before.output and task.error == before.error, "G3 an end was rewritten", task.id)
+            must(
+                task.output == before.output and task.error == before.error,
+                "G3 an end was rewritten",
+                task.id,
+            )
             return
         must(task.claims >= before.claims, "G2 the fence went back", task.id)
         must(task.failures >= before.failures, "the retry budget went back", task.id)
@@ -96,7 +104,9 @@ class Checker:
                 must(task.holder is not None, "G4 running without a holder", task.id)
                 held_by_worker = str(task.holder).startswith("worker:")
                 if held_by_worker:
-                    workers = {worker.holder: worker for worker in records.workers.all(self.organisation, 1000)}
+                    workers = {
+                        worker.holder: worker for worker in records.workers.all(self.organisation, 1000)
+                    }
                     worker = workers.get(str(task.holder))
                     must(
                         worker is not None and worker.state in ("active", "draining"),
@@ -149,23 +159,33 @@ class Checker:
     def _read(self, event: Event) -> None:
         kind = event.kind.removeprefix("task.")
         if event.kind.startswith("task.") and kind in {state.value for state in TERMINAL}:
-            must(event.subject not in self.ends, "G3 two ends", (event.subject, self.ends.get(event.subject), kind))
+            must(
+                event.subject not in self.ends,
+                "G3 two ends",
+                (event.subject, self.ends.get(event.subject), kind),
+            )
             self.ends[event.subject] = kind
 
     def at_the_end(self, records: Records, instants: dict[str, set[datetime]]) -> None:
         """When everything was healed and nothing is left to do."""
         self.read_feed(records, 1_000_000)
         every = records.events.read(Cursor(), limit=1_000_000, organisation=self.organisation)
-        must([each.cursor for each in every] == [each.cursor for each in self.feed], "G7 the feed missed something")
+        must(
+            [each.cursor for each in every] == [each.cursor for each in self.feed],
+            "G7 the feed missed something",
+        )
         for id in self.acknowledged:
             task = records.tasks.get(self.organisation, id)
             must(task is not None, "G1 an acknowledged task was lost", id)
             assert task is not None
             must(not task.is_open, "G4 a task never ended", task)
-            must(self.ends.get(id) == task.state.value, "G3 the feed tells another end", (id, self.ends.get(id)))
+            must(
+                self.ends.get(id) == task.state.value,
+                "G3 the feed tells another end",
+                (id, self.ends.get(id)),
+            )
             if id in self.canceled:
                 must(task.state is State.CANCELED, "G5 a canceled task ended otherwise", task)
         for schedule, due in instants.items():
             fired = {firing.fire_at for firing in records.schedules.firings(schedule, 100_000)}
             must(due <= fired, "G6 an instant was missed", (schedule, sorted(due - fired)[:3]))
-

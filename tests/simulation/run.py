@@ -57,7 +57,9 @@ def simulate(first: int, seeds: int, moves: int, jobs: int) -> tuple[Counter[str
         context = multiprocessing.get_context("spawn")
         with context.Pool(jobs, _begin, (folder,)) as pool:
             work = ((seed, moves) for seed in range(first, first + seeds))
-            for done, (seed, counts, failure) in enumerate(pool.imap_unordered(_one, work, chunksize=4), start=1):
+            for done, (seed, counts, failure) in enumerate(
+                pool.imap_unordered(_one, work, chunksize=4), start=1
+            ):
                 total += counts
                 if failure is not None:
                     broken[seed] = failure
@@ -86,8 +88,13 @@ def main() -> int:
     begun = time.monotonic()
     total, broken = simulate(chosen.first, chosen.seeds, chosen.moves, chosen.jobs)
     seconds = time.monotonic() - begun
-    print(f"{chosen.seeds} histories of {chosen.moves} moves: {total['tasks']:,} tasks, {total['commits']:,} commits, ", end="")
-    print(f"{sum(n for what, n in total.items() if 'crashed' in what):,} crashes, {seconds:.0f} s, {len(broken)} broken")
+    print(
+        f"{chosen.seeds} histories of {chosen.moves} moves: {total['tasks']:,} tasks, {total['commits']:,} commits, ",
+        end="",
+    )
+    print(
+        f"{sum(n for what, n in total.items() if 'crashed' in what):,} crashes, {seconds:.0f} s, {len(broken)} broken"
+    )
     for seed, failure in sorted(broken.items())[:20]:
         print(f"  {failure[:300]}\n    python -m tests.simulation.run --seed {seed} --moves {chosen.moves}")
     return 1 if broken else 0

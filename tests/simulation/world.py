@@ -37,10 +37,23 @@ LEASE = timedelta(seconds=30)
 QUEUES = ("fast", "slow", "limited", "rated", "people")
 TYPES = ("a", "b")
 LANES = [Lane(queue, type) for queue in QUEUES[:-1] for type in TYPES]
-TABLES = (
-    "tasks labels blockers signals results steps logs events workers schedules firings queues replies "
-    "concurrency_keys organisations"
-).split()
+TABLES = [
+    "tasks",
+    "labels",
+    "blockers",
+    "signals",
+    "results",
+    "steps",
+    "logs",
+    "events",
+    "workers",
+    "schedules",
+    "firings",
+    "queues",
+    "replies",
+    "concurrency_keys",
+    "organisations",
+]
 
 
 class Crash(Exception):
@@ -114,7 +127,9 @@ class Disk:
         database.migrate()
         inner = database.connect(writes=True)
         self.raw = inner._raw
-        self.raw.execute("PRAGMA synchronous = OFF")  # a simulated crash is an exception; power cuts have tests of their own
+        self.raw.execute(
+            "PRAGMA synchronous = OFF"
+        )  # a simulated crash is an exception; power cuts have tests of their own
         self.raw.set_update_hook(self._hear)
         self.connection = CrashingConnection(inner)
         self.records = Records(self.connection)
@@ -130,7 +145,9 @@ class Disk:
 
 
 class World:
-    def __init__(self, seed: int, disk: Disk, *, sabotage: Callable[[Services], None] = lambda _: None) -> None:
+    def __init__(
+        self, seed: int, disk: Disk, *, sabotage: Callable[[Services], None] = lambda _: None
+    ) -> None:
         self.rng = random.Random(seed)
         self.disk = disk
         disk.now = START
@@ -283,7 +300,9 @@ class World:
         def set_paused(r: Records) -> None:
             queue = r.queues.get(self.checker.organisation, name)
             if queue is not None:
-                r.queues.update(self.checker.organisation, name, replace(queue.settings, paused=paused), r.now)
+                r.queues.update(
+                    self.checker.organisation, name, replace(queue.settings, paused=paused), r.now
+                )
 
         self.transact(set_paused)
 
@@ -493,7 +512,9 @@ class World:
             def resume(r: Records, name: str = name) -> None:
                 queue = r.queues.get(self.checker.organisation, name)
                 if queue is not None:
-                    r.queues.update(self.checker.organisation, name, replace(queue.settings, paused=False), r.now)
+                    r.queues.update(
+                        self.checker.organisation, name, replace(queue.settings, paused=False), r.now
+                    )
 
             self.transact(resume)
         for schedule in self.instants:

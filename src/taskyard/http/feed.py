@@ -209,9 +209,7 @@ class FeedReader:
         while self._watches:
             after = self._position
             try:
-                events = await awaited(
-                    self._store.read_soon(partial(_page, after))
-                )
+                events = await awaited(self._store.read_soon(partial(_page, after)))
             except Unavailable as refusal:
                 log.warning("the feed could not be read", reason=str(refusal))
                 return

@@ -91,7 +91,9 @@ class Accounts:
             found = records.accounts.key_with_digest(id)
             if found is not None and is_same(found[1], digest_of(secret)):
                 return found[0]
-        elif is_hex_secret(secret):  # looked up by digest: how long that takes tells nothing about other secrets
+        elif is_hex_secret(
+            secret
+        ):  # looked up by digest: how long that takes tells nothing about other secrets
             key = records.accounts.key_by_digest(digest_of(secret))
             if key is not None:
                 return key

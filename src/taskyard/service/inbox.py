@@ -202,7 +202,9 @@ class Inbox:
             faults = check_answer(queue.settings.form, output, to_pointer("", "output"))
             if faults:
                 raise Invalid(faults[0].detail, faults=faults)
-            if isinstance(queue.settings.form, list):  # what is kept is whole: the task's values, and the person's
+            if isinstance(
+                queue.settings.form, list
+            ):  # what is kept is whole: the task's values, and the person's
                 output = merged(queue.settings.form, task.input, output)
                 fitting("the output", output, self._max_payload_bytes, pointer="/output")
         self._settle(records, task, Done(output))

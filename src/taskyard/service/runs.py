@@ -6,6 +6,7 @@ ended runs of a schedule are its history, many records under the schedule's id.
 """
 
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -133,10 +134,8 @@ class Runs:
             by = Actor(
                 organisation=actor.organisation, identity=actor.identity, name=actor.name, number=actor.number
             )
-            try:
+            with suppress(WrongState):  # it ended just now
                 self._tasks.cancel_one(records, by, task.id)
-            except WrongState:
-                pass  # it ended just now
         elif standing.schedule is not None:
             actor.require(Permission.CONTROL)
             self._schedules.skip_next(records, actor, id)

@@ -205,7 +205,11 @@ class TaskRecords:
         return self._all("lock_tasks", organisation=organisation, ids=list(ids)) if ids else []
 
     def lock_open_children(self, organisation: int, parents: Sequence[str]) -> list[Task]:
-        return self._all("lock_open_children", organisation=organisation, parents=list(parents)) if parents else []
+        return (
+            self._all("lock_open_children", organisation=organisation, parents=list(parents))
+            if parents
+            else []
+        )
 
     def lock_numbers(self, numbers: Sequence[int]) -> list[Task]:
         return self._all("lock_tasks_by_number", numbers=list(numbers)) if numbers else []

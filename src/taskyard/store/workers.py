@@ -56,7 +56,10 @@ class WorkerRecords:
 
     def lock(self, organisation: int, id: str, now: datetime) -> bool:
         """Say whether the worker's lease stands, and keep it from claiming and settling until the transaction ends."""
-        return self._connection.row("lock_worker", organisation=organisation, id=id, now=to_micros(now)) is not None
+        return (
+            self._connection.row("lock_worker", organisation=organisation, id=id, now=to_micros(now))
+            is not None
+        )
 
     def dead(self, now: datetime, limit: int) -> list[Worker]:
         return [

@@ -101,7 +101,9 @@ class Writer:
                 if job is None:
                     open_ = False
                     break
-                if job.future.set_running_or_notify_cancel():  # from here on nobody can cancel it: it is going to be answered
+                if (
+                    job.future.set_running_or_notify_cancel()
+                ):  # from here on nobody can cancel it: it is going to be answered
                     batch.append(job)
                     size += len(job.items) or 1
                 if size >= MOST_ITEMS:
@@ -135,7 +137,9 @@ class Writer:
             else:
                 job.future.set_exception(refusal)
 
-    def _transacted(self, batch: list[_Job]) -> tuple[list[tuple[_Job, Any, Exception | None]], frozenset[str]]:
+    def _transacted(
+        self, batch: list[_Job]
+    ) -> tuple[list[tuple[_Job, Any, Exception | None]], frozenset[str]]:
         """Run a batch in one transaction; return the answers, which count now, and what there is news of."""
         groups = _grouped(batch)
         answers: list[tuple[_Job, Any, Exception | None]] = []

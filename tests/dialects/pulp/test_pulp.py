@@ -104,7 +104,9 @@ class TestTask:
 
         assert [each["id"] for each in get(wire, f"{root}/tasks/")] == [task.id]
 
-    @pytest.mark.parametrize("path", ["/tasks", "/tasks/7E419E4F-3719-11E1-9EA0-F0DEF14122C8/", "/tasks/x/", "/nothing/"])
+    @pytest.mark.parametrize(
+        "path", ["/tasks", "/tasks/7E419E4F-3719-11E1-9EA0-F0DEF14122C8/", "/tasks/x/", "/nothing/"]
+    )
     def test_what_is_no_path_is_json_all_the_same(self, wire, path):
         answer = ask(wire, "GET", path)
 
@@ -173,7 +175,11 @@ class TestRecurring:
     def test_a_recurring_task_keeps_one_id_and_its_runs_are_its_history(self, wire, clock):
         schedule = recurring(wire, starts_at=clock.now + timedelta(hours=1))
         shown = get(wire, f"/tasks/{schedule.id}/")
-        assert (shown["state"], shown["scheduler"], shown["method_name"]) == ("waiting", "interval", "cull_history")
+        assert (shown["state"], shown["scheduler"], shown["method_name"]) == (
+            "waiting",
+            "interval",
+            "cull_history",
+        )
         assert shown["scheduled_time"] == "2026-03-01T13:00:00Z"
 
         for _ in range(2):
@@ -273,7 +279,15 @@ class TestSnapshots:
 
         assert shown["id"] == task.id
         assert (shown["method_name"], shown["cancel_attempts"], shown["progress"]) == ("wait", 0, None)
-        strings = ("callable", "args", "kwargs", "timeout", "schedule_threshold", "_progress_callback", "start_time")
+        strings = (
+            "callable",
+            "args",
+            "kwargs",
+            "timeout",
+            "schedule_threshold",
+            "_progress_callback",
+            "start_time",
+        )
         for name in (*strings, "finish_time", "result", "exception", "traceback"):
             # Protocol 0, and no opcode that names code: GLOBAL is c, REDUCE is R, INST is i.
             assert isinstance(shown[name], str)
@@ -320,7 +334,10 @@ class TestJobs:
         shown = get(wire, f"/jobs/{self.JOB}/")
 
         assert shown["id"] == self.JOB
-        assert [(each["id"], each["job_id"]) for each in shown["tasks"]] == [(first.id, self.JOB), (second.id, self.JOB)]
+        assert [(each["id"], each["job_id"]) for each in shown["tasks"]] == [
+            (first.id, self.JOB),
+            (second.id, self.JOB),
+        ]
         assert [len(job["tasks"]) for job in get(wire, "/jobs/")] == [1]
 
     def test_canceling_a_job_tells_what_was_canceled_and_what_had_ended(self, wire):
@@ -363,7 +380,12 @@ class TestWhoMay:
 
     @pytest.mark.parametrize(
         ("method", "path"),
-        [("DELETE", "/tasks/{id}/"), ("GET", "/tasks/snapshots/"), ("GET", "/tasks/{id}/snapshot/"), ("POST", "/tasks/{id}/cancel/")],
+        [
+            ("DELETE", "/tasks/{id}/"),
+            ("GET", "/tasks/snapshots/"),
+            ("GET", "/tasks/{id}/snapshot/"),
+            ("POST", "/tasks/{id}/cancel/"),
+        ],
     )
     def test_who_may_only_read_is_refused_with_401(self, wire, method, path):
         wire.user("reader", "viewer")

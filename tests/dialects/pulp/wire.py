@@ -32,7 +32,12 @@ class Wire:
         """Make a user; return who that is."""
         admin = Actor(organisation=self.yard.organisation, identity="system", permissions=ALL)
         user = self.yard.write(
-            self.yard.services.accounts.create_user, admin, login=login, name=login, role=role, password=PASSWORD
+            self.yard.services.accounts.create_user,
+            admin,
+            login=login,
+            name=login,
+            role=role,
+            password=PASSWORD,
         )
         return actor_of(user)
 

@@ -111,10 +111,14 @@ def _translated() -> Iterator[None]:
     except apsw.NotADBError as error:
         raise Unavailable("the file is not a Taskyard database; name another with --database") from error
     except UnicodeEncodeError:
-        raise Invalid("a text holds half of a surrogate pair, which is not Unicode; remove it", code="bad_text") from None
+        raise Invalid(
+            "a text holds half of a surrogate pair, which is not Unicode; remove it", code="bad_text"
+        ) from None
     except (apsw.IOError, apsw.CorruptError) as error:
         if getattr(error, "extendedresult", None) in UNWRITTEN:
-            raise Unavailable(f"the disk takes no more of the database ({error}); nothing was lost") from error
+            raise Unavailable(
+                f"the disk takes no more of the database ({error}); nothing was lost"
+            ) from error
         # After an fsync has failed the kernel may call the lost pages clean, so a second try would lie: stop.
         raise Broken(
             f"the disk failed under the database ({error}); stop, check the disk, start again"
