@@ -151,6 +151,7 @@ class House:
                     log_config=None,
                     access_log=False,
                     server_header=False,
+                    proxy_headers=False,  # nothing here asks who is at the other end of the line, or by which scheme
                     timeout_graceful_shutdown=max(1, int(self.config.drain_seconds)),
                 )
             )
@@ -269,6 +270,10 @@ def _opened(
 ) -> tuple[Store, Services]:
     database = open_database(url, now)
     database.migrate()
+    if url.startswith(("postgresql://", "postgres://")):
+        from taskyard.store.moving import refuse_half_moved
+
+        refuse_half_moved(database)
     store = Store(database, failed)
     store.listen()
     return store, build_services(new_id, random.random, max_payload_bytes=config.max_payload_bytes)

@@ -19,6 +19,7 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "worker": ("worker", "Start a worker, for a database or for a server."),
         "doctor": ("doctor", "Look for what is wrong, and say what to do."),
         "migrate": ("serve", "Bring a database up to date."),
+        "move": ("move", "Move a yard from a file to PostgreSQL."),
     },
     "Tasks": {
         "submit": ("submit", "Submit a task."),

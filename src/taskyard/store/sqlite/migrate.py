@@ -23,8 +23,11 @@ def migrate(raw: apsw.Connection, progress: Callable[[str], None]) -> int:
     Run what is missing, each script in one transaction with its number, so that a kill leaves a whole version.
 
     Raises:
-        Unavailable: the file was written by a newer Taskyard.
+        Unavailable: the file was written by a newer Taskyard, or its yard has moved.
     """
+    if raw.execute("SELECT 1 FROM sqlite_master WHERE name = 'moved'").fetchall():
+        [(target,)] = raw.execute("SELECT target FROM moved").fetchall()
+        raise Unavailable(f"this yard has moved to {target}; name that with --database")
     _log_ahead(raw)
     known = scripts()
     newest = max(known)

@@ -1,0 +1,124 @@
+"""A yard moves from a file to PostgreSQL, whatever happens on the way."""
+
+import json
+import signal
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from taskyard.core.actor import Actor
+from taskyard.core.errors import Conflict, Unavailable
+from taskyard.core.hold import Hold, Settlement
+from taskyard.core.outcome import Succeeded
+from taskyard.core.task import NewTask
+from taskyard.service.services import build_services
+from taskyard.service.tasks import Submission
+from taskyard.store.moving import Move, refuse_half_moved
+from taskyard.store.postgres import PostgresDatabase
+from taskyard.store.sqlite import SqliteDatabase
+from taskyard.store.store import Store
+from tests.conftest import Clock, Yard, new_id
+from tests.postgres import TestServer
+
+
+def opened(database: SqliteDatabase | PostgresDatabase, clock: Clock) -> Yard:
+    store = Store(database)
+    services = build_services(new_id, lambda: 0.5)
+    store.write(services.accounts.bootstrap)
+    return Yard(store, services, clock, 1)
+
+
+def filled(path: Path, clock: Clock, finished: int, waiting: int) -> None:
+    database = SqliteDatabase(path, clock)
+    database.migrate()
+    yard = opened(database, clock)
+    for begin in range(0, finished + waiting, 1000):
+        size = min(1000, finished + waiting - begin)
+        yard.store.together(
+            yard.services.tasks.submit,
+            [Submission(yard.actor, NewTask(type="resize", input={"n": begin + n})) for n in range(size)],
+        )
+    worker, left = yard.worker("resize"), finished
+    while left:
+        claimed = worker.claim(min(left, 500))
+        yard.store.together(
+            yard.services.work.settle, [Settlement(Hold.of(task), Succeeded({"ok": 1}), None) for task in claimed]
+        )
+        left -= len(claimed)
+    yard.store.close()
+
+
+def command(path: Path, target: str, *more: str) -> list[str]:
+    return [sys.executable, "-m", "taskyard", "move", "--from", f"sqlite:///{path}", "--to", target, *more]
+
+
+def killed_after(path: Path, target: str, tables: int) -> None:
+    """Move until *tables* were told to be done, then kill -9."""
+    process = subprocess.Popen(command(path, target), stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    for _ in range(tables):
+        process.stderr.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+
+
+def test_a_move_that_is_killed_twice_ends_with_equal_yards(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+    path, target = tmp_path / "yard.db", postgres.empty_database()
+    clock.now = datetime(2026, 1, 1, tzinfo=UTC)  # so that its worker has long gone
+    filled(path, clock, 2_500, 100)
+    for tables in (2, 4):
+        killed_after(path, target, tables)
+    done = subprocess.run(command(path, target, "--json"), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = {each["table"]: each for each in json.loads(done.stdout)}
+    assert all(each["equal"] for each in told.values())
+    assert told["tasks"]["rows_there"] == 2_600
+
+    there = opened(PostgresDatabase(target, now=clock), clock)
+    try:
+        before = there.read(lambda r: r.connection.row("feed_end"))
+        task = there.submit()
+        after = there.read(lambda r: r.connection.row("feed_end"))
+        assert before[0] == 0 and after > before  # the feed goes on behind what was moved
+        assert after[1] > before[1]
+        assert there.get(task).state == "ready"
+    finally:
+        there.store.close()
+    with pytest.raises(Unavailable, match="moved to postgresql"):
+        SqliteDatabase(path, clock).migrate()
+
+
+def test_a_yard_with_a_live_worker_stays(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "yard.db"
+    filled(path, clock, 1, 1)
+    source = SqliteDatabase(path, clock)
+    move = Move(source, PostgresDatabase(postgres.empty_database()))
+    with pytest.raises(Conflict, match="workers live"):
+        move.begin()
+    move.close()
+    source.migrate()  # it was not frozen
+
+
+def test_a_target_with_a_yard_is_refused(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+    filled(tmp_path / "yard.db", clock, 0, 1)
+    target = PostgresDatabase(postgres.database(), now=clock)
+    opened(target, clock).store.close()
+    clock.forward(days=1)
+    move = Move(SqliteDatabase(tmp_path / "yard.db", clock), PostgresDatabase(target.url))
+    with pytest.raises(Conflict, match="holds a yard"):
+        move.begin()
+    move.close()
+
+
+def test_no_server_opens_what_is_half_moved(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+    filled(tmp_path / "yard.db", clock, 0, 1)
+    clock.forward(days=1)
+    target = PostgresDatabase(postgres.empty_database())
+    move = Move(SqliteDatabase(tmp_path / "yard.db", clock), target)
+    move.begin()
+    move.close()
+    with pytest.raises(Unavailable, match="has not ended"):
+        refuse_half_moved(target)
