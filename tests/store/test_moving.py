@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from taskyard.core.actor import Actor
 from taskyard.core.errors import Conflict, Unavailable
 from taskyard.core.hold import Hold, Settlement
-from taskyard.core.outcome import Succeeded
+from taskyard.core.outcome import Done
 from taskyard.core.task import NewTask
 from taskyard.service.services import build_services
 from taskyard.service.tasks import Submission
@@ -45,7 +44,7 @@ def filled(path: Path, clock: Clock, finished: int, waiting: int) -> None:
     while left:
         claimed = worker.claim(min(left, 500))
         yard.store.together(
-            yard.services.work.settle, [Settlement(Hold.of(task), Succeeded({"ok": 1}), None) for task in claimed]
+            yard.services.work.settle, [Settlement(Hold.of(task), Done({"ok": 1}), None) for task in claimed]
         )
         left -= len(claimed)
     yard.store.close()
@@ -65,7 +64,9 @@ def killed_after(path: Path, target: str, tables: int) -> None:
     process.wait()
 
 
-def test_a_move_that_is_killed_twice_ends_with_equal_yards(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+def test_a_move_that_is_killed_twice_ends_with_equal_yards(
+    postgres: TestServer, tmp_path: Path, clock: Clock
+) -> None:
     path, target = tmp_path / "yard.db", postgres.empty_database()
     clock.now = datetime(2026, 1, 1, tzinfo=UTC)  # so that its worker has long gone
     filled(path, clock, 2_500, 100)

@@ -86,7 +86,14 @@ def _show(compared: "list[Compared]", *, as_json: bool) -> None:
         )
         return
     rows = [
-        (each.table, each.rows, each.rows_there, each.checksum, each.checksum_there, "equal" if each.equal else "DIFFERS")
+        (
+            each.table,
+            each.rows,
+            each.rows_there,
+            each.checksum,
+            each.checksum_there,
+            "equal" if each.equal else "DIFFERS",
+        )
         for each in compared
     ]
     output.table(("*table", "rows", "there", "checksum", "there", "*is"), rows, empty="no tables")

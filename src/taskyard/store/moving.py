@@ -125,9 +125,13 @@ class Move:
             raise Conflict("another yard is being moved to the target; name an empty database")
         self.tables = self._catalogue()
         with self._transaction():
-            self._run("CREATE TABLE IF NOT EXISTS moving (source text NOT NULL, name text PRIMARY KEY, position text)")
+            self._run(
+                "CREATE TABLE IF NOT EXISTS moving (source text NOT NULL, name text PRIMARY KEY, position text)"
+            )
             for table in self.tables:
-                self._run("INSERT INTO moving VALUES ($1, $2, NULL) ON CONFLICT DO NOTHING", self._id, table.name)
+                self._run(
+                    "INSERT INTO moving VALUES ($1, $2, NULL) ON CONFLICT DO NOTHING", self._id, table.name
+                )
 
     def count(self, table: Table) -> int:
         [(count,)] = self._file.execute(f"SELECT count(*) FROM {table.name}").fetchall()
@@ -226,7 +230,9 @@ class Move:
             "SELECT name FROM workers WHERE state IN ('active', 'draining') AND lease_until > ?", (now,)
         ).fetchall()
         if live:
-            raise Conflict(f"{len(live)} workers live at the source ({live[0][0]}, …); stop them and its servers first")
+            raise Conflict(
+                f"{len(live)} workers live at the source ({live[0][0]}, …); stop them and its servers first"
+            )
 
     def _rows_here(self, table: Table, position: Sequence[Any] | None) -> list[Row]:
         return self._file.execute(table.after(position, lambda n: f"?{n}"), tuple(position or ())).fetchall()
@@ -293,7 +299,9 @@ def freed(path: Path) -> None:
     """Let the file be used again, where its move is given up."""
     file = apsw.Connection(str(path))
     with file:
-        for (name,) in file.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'moved\\_%' ESCAPE '\\'").fetchall():
+        for (name,) in file.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'moved\\_%' ESCAPE '\\'"
+        ).fetchall():
             file.execute(f"DROP TRIGGER {name}")
         file.execute("DROP TABLE IF EXISTS moved")
     file.close()
