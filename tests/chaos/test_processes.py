@@ -65,7 +65,7 @@ def test_the_tasks_of_a_worker_that_is_killed_are_lost_and_run_elsewhere_from_th
     first.kill()
     assert first.wait(PATIENCE_S) == -signal.SIGKILL
     start()
-    until(lambda: reap(program))
+    until(lambda: reap(program) or program.get(task.id).losses)  # the second worker may be faster
     task = ended(program, task)
     assert task.output == ["one", "two", "three"]
     assert (task.claims, task.failures, task.losses) == (2, 1, 1)

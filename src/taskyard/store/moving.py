@@ -14,7 +14,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import apsw
 import msgspec
@@ -134,11 +133,7 @@ class Move:
                 )
 
     def count(self, table: Table) -> int:
-        [(count,)] = self._file.execute(f"SELECT count(*) FROM {table.name}").fetchall()
-        return int(count)
-
-    def copied(self, table: Table) -> int:
-        [(count,)] = self._run(f"SELECT count(*) FROM {table.name}")
+        [(count,)] = self._ask(f"SELECT count(*) FROM {table.name}")
         return int(count)
 
     def copy(self, table: Table) -> Iterator[int]:
@@ -163,7 +158,7 @@ class Move:
 
     def finish(self) -> None:
         """Let new rows be numbered after the moved ones, and let servers open the target."""
-        numbered = dict(self._file.execute("SELECT name, seq FROM sqlite_sequence").fetchall())
+        numbered: dict[str, int] = dict(self._ask("SELECT name, seq FROM sqlite_sequence"))
         with self._transaction():
             for table in self.tables:
                 for column in {"number", "seq"} & set(table.columns):
@@ -183,23 +178,26 @@ class Move:
 
     # -- the source ----------------------------------------------------------------------------------------------------------
 
+    def _ask(self, sql: str, *values: Any) -> list[Row]:
+        return self._file.execute(sql, values).fetchall()
+
     def _has(self, name: str) -> bool:
-        return bool(self._file.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchall())
+        return bool(self._ask("SELECT 1 FROM sqlite_master WHERE name = ?", name))
 
     def _catalogue(self) -> list[Table]:
-        names = self._file.execute(
+        names = self._ask(
             "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
-        ).fetchall()  # in the order they were made, so that what is referred to is there first
+        )  # in the order they were made, so that what is referred to is there first
         return [self._described(name) for (name,) in names if name not in MARKS]
 
     def _described(self, name: str) -> Table:
-        found = self._file.execute("SELECT name, pk FROM pragma_table_info(?)", (name,)).fetchall()
+        found = self._ask("SELECT name, pk FROM pragma_table_info(?)", name)
         key = sorted((place, column) for column, place in found if place)
         return Table(name, tuple(column for column, _ in found), tuple(column for _, column in key))
 
     def _frozen(self) -> str:
         """Refuse all writes to the source from now on, also those of servers that run; return the move's id."""
-        where = _shown(self._target.url)
+        where = f"{self._target.where}, schema {self._target.schema}"
         self._file.execute("BEGIN IMMEDIATE")
         try:
             if self._has("moved"):
@@ -225,7 +223,9 @@ class Move:
         return str(id)
 
     def _refuse_workers(self) -> None:
-        now = int(self._source.connect(writes=False).now().timestamp() * 1_000_000)
+        connection = self._source.connect(writes=False)
+        now = int(connection.now().timestamp() * 1_000_000)
+        connection.close()
         live = self._file.execute(
             "SELECT name FROM workers WHERE state IN ('active', 'draining') AND lease_until > ?", (now,)
         ).fetchall()
@@ -286,13 +286,6 @@ def _summed(table: Table, read: Callable[[Table, Sequence[Any] | None], list[Row
         count += len(rows)
         position = table.position(rows[-1])
     return count, digest.hexdigest()
-
-
-def _shown(url: str) -> str:
-    """Return *url* without who logs in, and as what."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{f'?{parts.query}' if 'host=' in parts.query else ''}"
 
 
 def freed(path: Path) -> None:
