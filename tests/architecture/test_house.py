@@ -37,7 +37,8 @@ def test_sql_lives_in_the_store_alone():
 
 
 def test_the_engines_alone_know_sql_of_their_own():
-    for path in STORE.glob("*.py"):
+    # What moves a yard from one engine to the other speaks both, and makes its few texts from the file's catalogue.
+    for path in sorted(set(STORE.glob("*.py")) - {STORE / "moving.py"}):
         for text in strings(path):
             assert not SQL.search(text), f"{path.name} holds SQL: {text[:60]!r}"
 

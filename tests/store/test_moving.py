@@ -15,7 +15,7 @@ from taskyard.core.outcome import Done
 from taskyard.core.task import NewTask
 from taskyard.service.services import build_services
 from taskyard.service.tasks import Submission
-from taskyard.store.moving import Move, refuse_half_moved
+from taskyard.store.moving import Move, freed, refuse_half_moved
 from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.sqlite import SqliteDatabase
 from taskyard.store.store import Store
@@ -125,3 +125,40 @@ def test_no_server_opens_what_is_half_moved(postgres: TestServer, tmp_path: Path
     move.close()
     with pytest.raises(Unavailable, match="has not ended"):
         refuse_half_moved(target)
+
+
+def test_a_move_is_given_up_until_it_has_ended(postgres: TestServer, tmp_path: Path, clock: Clock) -> None:
+    path = tmp_path / "yard.db"
+    filled(path, clock, 0, 1)
+    clock.forward(days=1)
+    source, target = SqliteDatabase(path, clock), PostgresDatabase(postgres.empty_database())
+    begun = Move(source, target)
+    begun.begin()
+    begun.close()
+    freed(path)
+    source.migrate()  # it can be used again
+
+    move = Move(source, PostgresDatabase(postgres.empty_database()))
+    move.begin()
+    for table in move.tables:
+        list(move.copy(table))
+    move.finish()
+    move.close()
+    with pytest.raises(Conflict, match="has ended"):
+        freed(path)
+
+
+def test_a_server_that_runs_on_is_told_that_its_yard_has_moved(
+    postgres: TestServer, tmp_path: Path, clock: Clock
+) -> None:
+    path = tmp_path / "yard.db"
+    filled(path, clock, 0, 1)
+    clock.forward(days=1)
+    yard = opened(SqliteDatabase(path, clock), clock)
+    move = Move(SqliteDatabase(path, clock), PostgresDatabase(postgres.empty_database()))
+    move.begin()
+    move.close()
+
+    with pytest.raises(Unavailable, match="has moved"):
+        yard.submit()
+    yard.store.close()

@@ -158,6 +158,8 @@ class Move:
 
     def finish(self) -> None:
         """Let new rows be numbered after the moved ones, and let servers open the target."""
+        # Before the target opens: from here on giving up would leave two yards that live.
+        self._file.execute("UPDATE moved SET ended = 1")
         numbered: dict[str, int] = dict(self._ask("SELECT name, seq FROM sqlite_sequence"))
         with self._transaction():
             for table in self.tables:
@@ -208,8 +210,10 @@ class Move:
                 self._refuse_workers()
                 id = secrets.token_hex(8)
                 tables = self._catalogue()
-                self._file.execute("CREATE TABLE moved (id TEXT NOT NULL, target TEXT NOT NULL) STRICT")
-                self._file.execute("INSERT INTO moved VALUES (?, ?)", (id, where))
+                self._file.execute(
+                    "CREATE TABLE moved (id TEXT NOT NULL, target TEXT NOT NULL, ended INTEGER NOT NULL DEFAULT 0) STRICT"
+                )
+                self._file.execute("INSERT INTO moved (id, target) VALUES (?, ?)", (id, where))
                 for table in tables:
                     for what in ("INSERT", "UPDATE", "DELETE"):
                         self._file.execute(
@@ -289,8 +293,16 @@ def _summed(table: Table, read: Callable[[Table, Sequence[Any] | None], list[Row
 
 
 def freed(path: Path) -> None:
-    """Let the file be used again, where its move is given up."""
+    """
+    Let the file be used again, where its move is given up.
+
+    Raises:
+        Conflict: the move has ended, and the yard lives elsewhere.
+    """
     file = apsw.Connection(str(path))
+    for id, target in file.execute("SELECT id, target FROM moved WHERE ended") if _has_moved(file) else ():
+        file.close()
+        raise Conflict(f"the move {id} has ended: the yard lives at {target} now, and a second one must not")
     with file:
         for (name,) in file.execute(
             "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'moved\\_%' ESCAPE '\\'"
@@ -298,3 +310,7 @@ def freed(path: Path) -> None:
             file.execute(f"DROP TRIGGER {name}")
         file.execute("DROP TABLE IF EXISTS moved")
     file.close()
+
+
+def _has_moved(file: apsw.Connection) -> bool:
+    return bool(file.execute("SELECT 1 FROM sqlite_master WHERE name = 'moved'").fetchall())

@@ -93,6 +93,8 @@ def _translated() -> Iterator[None]:
             apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
         ):
             raise Duplicate(str(error)) from error
+        if getattr(error, "extendedresult", None) == apsw.SQLITE_CONSTRAINT_TRIGGER:
+            raise Unavailable(f"{error}; stop this server and use the database it has moved to") from error
         raise
     except apsw.FullError as error:
         raise Unavailable(
