@@ -25,7 +25,7 @@ def is_alive(pid: int) -> bool:
     """Say whether the process runs; one that nobody has asked for its exit status yet does not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # gone before, or while it is read
         return False
     return state != "Z"
 
