@@ -16,7 +16,7 @@ from typing import Final
 
 import structlog
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from taskyard.core.actor import Actor
@@ -124,6 +124,9 @@ class _Application:
             entry, scope["path_params"] = found
             pattern, response = entry.path.pattern, await self._answer(request, entry)
         response.headers["X-Request-Id"] = request_id(request)
+        if request.method == "HEAD" and isinstance(response, StreamingResponse):
+            # A stream has no end, and HEAD wants none of it.
+            response = Response(status_code=response.status_code, headers=dict(response.headers))
         self._backend.metrics.answered(
             self._dialect.name, request.method, pattern, response.status_code, perf_counter() - began
         )

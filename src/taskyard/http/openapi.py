@@ -135,6 +135,8 @@ def _answers(operation: Operation, schema_of: dict[Any, Any], problem: type[Any]
             response["content"] = {"text/plain": {"schema": {"type": "string"}}}
         elif shape is not None:
             response["content"] = {"application/json": {"schema": schema_of[shape]}}
+        if operation.streams:
+            response["content"]["text/event-stream"] = {"schema": {"type": "string"}}
         responses[str(status)] = response
     always = () if operation.public else _ALWAYS
     with_body = (413, 422) if operation.body is not None else ()

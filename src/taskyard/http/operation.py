@@ -19,6 +19,7 @@ class Operation:
         body: The shape of what is sent; None when nothing is.
         query: What the query may say.
         headers: Further headers that are read, and what they mean.
+        streams: With ``Accept: text/event-stream`` it answers a stream instead.
         refusals: The statuses it may refuse with, beside those every operation has.
     """
 
@@ -32,6 +33,7 @@ class Operation:
     headers: Mapping[str, str] = field(default_factory=dict)
     refusals: Sequence[int] = ()
     public: bool = False
+    streams: bool = False
 
 
 def paths_of(operations: Sequence[Operation]) -> list[Path]:

@@ -1,15 +1,17 @@
 """Events as they happen: server-sent events (the HTML standard, section 9.2) that resume from the store and miss nothing."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, assert_never
 
 import msgspec
+import structlog
 from starlette.responses import StreamingResponse
 
 from taskyard.core.actor import Actor
-from taskyard.core.errors import Conflict
+from taskyard.core.errors import Conflict, TaskyardError
 from taskyard.core.event import Cursor, Event
 from taskyard.http.backend import Backend
 from taskyard.http.feed import Watch
@@ -21,6 +23,9 @@ HEARTBEAT_SECONDS: Final = 15.0
 #: What browsers are told to wait before they come back.
 RETRY_MILLISECONDS: Final = 2_000
 PAGE: Final = 500
+
+log: Final = structlog.get_logger("taskyard.feed")
+_encode: Final = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,15 +69,31 @@ Told = Event | Reset | Beat
 
 
 async def told(
-    backend: Backend, choice: Choice, after: Cursor | None, *, heartbeat: float = HEARTBEAT_SECONDS
+    backend: Backend,
+    choice: Choice,
+    after: Cursor | None,
+    *,
+    may_still: Callable[[], Awaitable[object]],
+    heartbeat: float = HEARTBEAT_SECONDS,
 ) -> AsyncIterator[Told]:
-    """Give the events after *after*, from now on when it is None, for as long as somebody takes them."""
+    """
+    Give the events after *after*, from now on when it is None, for as long as somebody takes them.
+
+    Args:
+        may_still: Asked once per *heartbeat*; what it raises ends the stream: a key may be revoked while it listens.
+        heartbeat: Seconds.
+    """
+    loop = asyncio.get_running_loop()
+    asked = loop.time()
     async with backend.feed.watch(choice.actor.organisation, wanted=choice.wants) as watch:
         cursor = watch.position if after is None else after
         if after is not None:
             watch.lose()  # what came before is in the store
         yield Beat(cursor)
         while not watch.over:
+            if loop.time() - asked >= heartbeat:
+                await may_still()
+                asked = loop.time()
             if watch.lost:
                 async for each in _caught_up(backend, choice, watch, cursor):
                     cursor = each.cursor
@@ -109,28 +130,33 @@ async def _caught_up(backend: Backend, choice: Choice, watch: Watch, cursor: Cur
 
 def sent_events(stream: AsyncIterator[Told], shown: Callable[[Event], object]) -> StreamingResponse:
     """Return *stream* as a response of server-sent events; *shown* makes an event's data, to be encoded as JSON."""
-    encode = msgspec.json.Encoder().encode
 
     async def lines() -> AsyncIterator[bytes]:
         yield b"retry: %d\n\n" % RETRY_MILLISECONDS
-        async for each in stream:
-            match each:
-                case Event():
-                    data = encode(shown(each))
-                    yield b"id: %b\nevent: %b\ndata: %b\n\n" % (
-                        str(each.cursor).encode(),
-                        each.kind.encode(),
-                        data,
-                    )
-                case Reset(cursor):
-                    data = encode({"after": str(cursor)})
-                    yield b"id: %b\nevent: reset\ndata: %b\n\n" % (str(cursor).encode(), data)
-                case Beat(cursor):
-                    # An id without data moves on where a listener resumes, and shows him nothing.
-                    yield b": still here\nid: %b\n\n" % str(cursor).encode()
+        try:
+            async for each in stream:
+                yield _line(each, shown)
+        except TaskyardError as refusal:
+            # The answer has begun, so it can only end. Whoever comes back for the rest is told why.
+            log.info("a stream of events has ended", reason=str(refusal))
 
     return StreamingResponse(
         lines(),
         media_type="text/event-stream",
         headers={"Cache-Control": "no-cache", "X-Accel-Buffering": "no"},
     )
+
+
+def _line(told: Told, shown: Callable[[Event], object]) -> bytes:
+    match told:
+        case Event():
+            kind, data = told.kind.encode(), _encode(shown(told))
+            return b"id: %b\nevent: %b\ndata: %b\n\n" % (str(told.cursor).encode(), kind, data)
+        case Reset(cursor):
+            data = _encode({"after": str(cursor)})
+            return b"id: %b\nevent: reset\ndata: %b\n\n" % (str(cursor).encode(), data)
+        case Beat(cursor):
+            # An id without data moves on where a listener resumes, and shows him nothing.
+            return b": still here\nid: %b\n\n" % str(cursor).encode()
+        case _:
+            assert_never(told)

@@ -415,7 +415,7 @@ class Work:
         for position, each in enumerate(reports):
             if answers[position] is not None:
                 continue
-            if _fence(each.hold) not in kept:
+            if kept.get(_fence(each.hold)) != each.hold.id:
                 answers[position] = LeaseLost(each.hold.id, each.hold.claims)
                 continue
             records.events.append(
@@ -537,7 +537,7 @@ class Work:
         records.tasks.set_log(hold.number, hold.claims, end(text, MAX_LOG_BYTES), records.now)
 
     def _check(self, records: Records, hold: Hold) -> None:
-        if not records.work.holds(hold.organisation, hold.number, hold.claims, hold.holder):
+        if not records.work.holds(hold.organisation, hold.number, hold.id, hold.claims, hold.holder):
             raise LeaseLost(hold.id, hold.claims)
 
     def _fitting(self, what: str, value: Json) -> str | None:

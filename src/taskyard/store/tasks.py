@@ -329,11 +329,13 @@ class TaskRecords:
                 values["before"] = last[0]
         return tuple(conditions), values
 
-    def set_progress(self, rows: Sequence[Mapping[str, Value]]) -> set[tuple[int, int, str, int]]:
-        """Write progress of running attempts; return (number, claims, holder, organisation) of those that still stood."""
+    def set_progress(self, rows: Sequence[Mapping[str, Value]]) -> dict[tuple[int, int, str, int], str]:
+        """Write progress of running attempts; return the ids of those that still stood by (number, claims, holder, organisation)."""
         return {
-            (number, claims, holder, organisation)
-            for number, claims, holder, organisation in self._connection.rows_for_each("set_progress", rows)
+            (number, claims, holder, organisation): id
+            for id, number, claims, holder, organisation in self._connection.rows_for_each(
+                "set_progress", rows
+            )
         }
 
     def set_report(

@@ -180,12 +180,12 @@ class WorkRecords:
     def held(self, holder: str) -> list[Task]:
         return self._all("held_tasks", holder=holder)
 
-    def holds(self, organisation: int, number: int, claims: int, holder: str) -> bool:
+    def holds(self, organisation: int, number: int, id: str, claims: int, holder: str) -> bool:
         """Say whether this very attempt is still the holder's, and keep it so until the transaction ends."""
         row = self._connection.row(
             "holds_attempt", organisation=organisation, number=number, claims=claims, holder=holder
         )
-        return row is not None
+        return row is not None and row[0] == id
 
     def overdue(self, now: datetime, limit: int) -> list[Task]:
         return self._all("overdue_leases", now=to_micros(now), limit=limit)

@@ -113,6 +113,7 @@ CREATE TABLE tasks (
 CREATE INDEX tasks_newest   ON tasks (organisation, number);
 CREATE INDEX tasks_by_type  ON tasks (organisation, type, number);
 CREATE INDEX tasks_by_state ON tasks (organisation, state, number);
+CREATE INDEX tasks_by_queue ON tasks (organisation, queue, number);
 CREATE INDEX tasks_finished ON tasks (organisation, queue, finished_at, number) WHERE finished_at IS NOT NULL;
 CREATE INDEX tasks_by_parent   ON tasks (parent, number)   WHERE parent IS NOT NULL;
 CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;

@@ -110,7 +110,8 @@ tasks.parent = :parent
 -- condition: by_schedule
 tasks.schedule = :schedule
 -- condition: by_key
-tasks.key = :key
+-- Of open tasks: theirs alone is unique, and indexed.
+tasks.key = :key AND tasks.state IN ('scheduled', 'ready', 'suspended', 'running')
 -- condition: by_holder
 tasks.holder = :holder
 -- condition: by_ids
@@ -191,4 +192,4 @@ SET    progress = COALESCE(given.progress, tasks.progress), message = COALESCE(g
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
 AND    tasks.organisation = given.organisation
-RETURNING tasks.number, tasks.claims, tasks.holder, tasks.organisation;
+RETURNING tasks.id, tasks.number, tasks.claims, tasks.holder, tasks.organisation;

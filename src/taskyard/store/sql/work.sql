@@ -270,6 +270,6 @@ SELECT attempt, text, updated_at FROM logs WHERE task = :task ORDER BY attempt;
 
 -- name: holds_attempt
 -- The fence for what a holder writes beside the task: steps, results, logs.
-SELECT number FROM tasks
+SELECT id FROM tasks
 WHERE  number = :number AND claims = :claims AND holder = :holder AND state = 'running' AND +organisation = :organisation
 {for_update};

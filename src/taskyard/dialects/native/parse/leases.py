@@ -5,7 +5,7 @@ from typing import Annotated, Any, Final, Literal, assert_never
 
 import msgspec
 
-from taskyard.core.actor import Actor
+from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Invalid
 from taskyard.core.hold import Hold, Report, Settlement
 from taskyard.core.limits import MAX_BATCH, MAX_BLOCKERS
@@ -83,6 +83,8 @@ class HoldBody(Body, frozen=True, kw_only=True):
     worker: WorkerId
 
     def hold(self, actor: Actor) -> Hold:
+        """Raises Forbidden: what a holder does is for those who may work, whatever they know of the attempt."""
+        actor.require(Permission.WORK)
         return Hold(actor.organisation, self.number, self.id, self.claims, f"worker:{self.worker}")
 
 

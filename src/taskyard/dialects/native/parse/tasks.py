@@ -154,6 +154,15 @@ class TaskQuery(Query, frozen=True, kw_only=True):
         return Between(gte=bound("gte"), gt=bound("gt"), lte=bound("lte"), lt=bound("lt"))
 
 
+class ChildrenQuery(Query, frozen=True, kw_only=True):
+    state: Annotated[list[State], msgspec.Meta(description="Any of these states.")] = msgspec.field(
+        default_factory=list
+    )
+    page_size: PageSize | None = None
+    page_token: PageToken | None = None
+    expand: Expand = msgspec.field(default_factory=list)
+
+
 def task_query(params: QueryParams) -> tuple[TaskQuery, TaskFilter]:
     """
     Return which tasks to list.

@@ -1,10 +1,12 @@
 """The feed: read by cursor, waited for, or streamed; and events for tasks that wait for them."""
 
+from functools import partial
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from taskyard.core.event import Cursor
+from taskyard.dialects.native.identify import identify
 from taskyard.dialects.native.parse.events import EventQuery, SendBody
 from taskyard.dialects.native.parse.tasks import MAX_WAIT_SECONDS
 from taskyard.dialects.native.render.events import EventPage, SentShown, event_shown
@@ -34,7 +36,8 @@ async def read_events(call: Call) -> Response:
     if "text/event-stream" in call.headers.get("accept", ""):
         # The first look tells whether the actor may read at all, before the stream has begun.
         await call.backend.read(call.backend.services.feed.end, call.actor)
-        return sent_events(told(call.backend, choice, after), event_shown)
+        may_still = partial(identify, call.request, call.backend)
+        return sent_events(told(call.backend, choice, after, may_still=may_still), event_shown)
 
     def look(records: Records) -> FeedPage:
         return choice.read(call.backend.services.feed, records, after, query.page_size)
@@ -74,6 +77,7 @@ OPERATIONS: Final = (
         query=EventQuery,
         headers={"Last-Event-ID": "Where a stream resumes: the id of the last event that was received."},
         refusals=(409, 422),
+        streams=True,
     ),
     Operation(
         "POST", "/events:send", send_event, "events", {200: SentShown}, body=SendBody, headers=IDEMPOTENT

@@ -5,7 +5,13 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from taskyard.core.task import Task
-from taskyard.dialects.native.parse.tasks import MAX_EXPANDED_PAGE_SIZE, PAGE_SIZE, TaskQuery, task_query
+from taskyard.dialects.native.parse.tasks import (
+    MAX_EXPANDED_PAGE_SIZE,
+    PAGE_SIZE,
+    ChildrenQuery,
+    TaskQuery,
+    task_query,
+)
 from taskyard.dialects.native.render.events import EventPage, ExplanationShown, event_shown, explanation_shown
 from taskyard.dialects.native.render.tasks import (
     LogPage,
@@ -19,6 +25,7 @@ from taskyard.dialects.native.render.tasks import (
 )
 from taskyard.dialects.native.render.words import reply
 from taskyard.dialects.native.routes.tasks import expanded
+from taskyard.http.bodies import read_query
 from taskyard.http.call import Call
 from taskyard.http.operation import Operation
 from taskyard.http.paging import page_token, position_of
@@ -39,12 +46,13 @@ async def list_tasks(call: Call) -> Response:
 
 async def list_children(call: Call) -> Response:
     """List the children of a task, newest first."""
-    query, filter = task_query(call.request.query_params)
+    query = read_query(call.request.query_params, ChildrenQuery)
     await call.backend.read(call.backend.services.tasks.get, call.actor, call.path["id"])
-    return await _page(call, query, TaskFilter(parent=call.path["id"], states=filter.states))
+    states = tuple(dict.fromkeys(query.state))
+    return await _page(call, query, TaskFilter(parent=call.path["id"], states=states))
 
 
-async def _page(call: Call, query: TaskQuery, filter: TaskFilter) -> Response:
+async def _page(call: Call, query: TaskQuery | ChildrenQuery, filter: TaskFilter) -> Response:
     backend, actor = call.backend, call.actor
     expand = frozenset(query.expand)
     most = min(
@@ -117,7 +125,7 @@ async def explain_task(call: Call) -> Response:
 OPERATIONS: Final = (
     Operation("GET", "/tasks", list_tasks, "tasks", {200: TaskPage}, query=TaskQuery),
     Operation("GET", "/tasks/{id}:explain", explain_task, "tasks", {200: ExplanationShown}),
-    Operation("GET", "/tasks/{id}/children", list_children, "tasks", {200: TaskPage}, query=TaskQuery),
+    Operation("GET", "/tasks/{id}/children", list_children, "tasks", {200: TaskPage}, query=ChildrenQuery),
     Operation("GET", "/tasks/{id}/results", list_results, "tasks", {200: ResultPage}),
     Operation("GET", "/tasks/{id}/steps", list_steps, "tasks", {200: StepPage}),
     Operation("GET", "/tasks/{id}/logs", list_logs, "tasks", {200: LogPage}),
