@@ -117,13 +117,15 @@ def _translated() -> Iterator[None]:
             "a text holds half of a surrogate pair, which is not Unicode; remove it", code="bad_text"
         ) from None
     except (apsw.IOError, apsw.CorruptError) as error:
-        if getattr(error, "extendedresult", None) in UNWRITTEN:
+        result = getattr(error, "extendedresult", None)
+        if result in UNWRITTEN:
             raise Unavailable(
                 f"the disk takes no more of the database ({error}); nothing was lost"
             ) from error
+        what = str(error) or apsw.mapping_extended_result_codes.get(result or 0, "it does not say why")
         # After an fsync has failed the kernel may call the lost pages clean, so a second try would lie: stop.
         raise Broken(
-            f"the disk failed under the database ({error}); stop, check the disk, start again"
+            f"the disk failed under the database ({what}); stop, check the disk, start again"
         ) from error
 
 
@@ -206,7 +208,9 @@ class SqliteConnection:
             raise
 
     def close(self) -> None:
-        self._raw.close()
+        # The last to close moves the log into the database. Where the disk does not let it, the log stays and is read at the next start.
+        with suppress(apsw.IOError, apsw.FullError, apsw.ReadOnlyError):
+            self._raw.close()
 
 
 class SqliteDatabase:
