@@ -118,8 +118,7 @@ class _Application:
         request = Request(scope, receive)
         found = self._paths.find(scope)
         if found is None:
-            refusal = NoSuchPath(scope["path"])
-            pattern, response = "", finish(self._dialect.refuse(request, refusal), refusal)
+            pattern, response = "", self._refused(request, NoSuchPath(scope["path"]), "")
         else:
             entry, scope["path_params"] = found
             pattern, response = entry.path.pattern, await self._answer(request, entry)
@@ -145,15 +144,25 @@ class _Application:
                 raise MethodNotAllowed(request.method, entry.allowed)
             return await endpoint(Call(request, self._backend, actor))
         except TaskyardError as refusal:
-            return finish(dialect.refuse(request, refusal), refusal)
+            return self._refused(request, refusal, entry.path.pattern)
         except ClientDisconnect:
             return Response(status_code=499)  # nobody is there to read it
         except Exception:
-            reference = request_id(request)
-            log.exception(
-                "request failed", dialect=dialect.name, path=entry.path.pattern, reference=reference
-            )
-            return dialect.refuse(request, Unexpected(reference))
+            return self._failed(request, entry.path.pattern)
+
+    def _refused(self, request: Request, refusal: TaskyardError, pattern: str) -> Response:
+        try:
+            return finish(self._dialect.refuse(request, refusal), refusal)
+        except (
+            Exception
+        ):  # what it says cannot be written: half of a surrogate pair that somebody sent, for one
+            return self._failed(request, pattern)
+
+    def _failed(self, request: Request, pattern: str) -> Response:
+        """Log what is being handled, and answer with no more than where it is found."""
+        reference = request_id(request)
+        log.exception("request failed", dialect=self._dialect.name, path=pattern, reference=reference)
+        return self._dialect.refuse(request, Unexpected(reference))
 
 
 class _Entry:

@@ -10,6 +10,7 @@ from taskyard.core.actor import Actor
 from taskyard.core.errors import Invalid
 from taskyard.core.operation import Operation, RackWork
 from taskyard.core.task import Task
+from taskyard.http.refusal import Changed
 from taskyard.service.inventory import read_inventory
 from tests.conftest import Yard
 from tests.dialects.nico.wire import ORG, inventory
@@ -127,7 +128,7 @@ sample = Sample(
         {"Authorization": f"Bearer {jwt.encode({'sub': 'x'}, SHARED_SECRET, algorithm='HS256')}"},
     ),
     is_error=is_error,
-    statuses={Invalid: 400},
+    statuses={Invalid: 400, Changed: 409},
     look=look,
     words={"expired": "Terminated"},
     walk=walk,

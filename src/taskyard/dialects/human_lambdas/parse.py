@@ -34,7 +34,12 @@ async def json_body(call: Call) -> Any:
         raise Said(415, f'Unsupported media type "{declared}" in request.')
     try:
         check_depth(body)
-        return json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number)
+        found = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number)
+        if b"\\u" in body:
+            json.dumps(
+                found, ensure_ascii=False
+            ).encode()  # half of a surrogate pair can neither be kept nor shown
+        return found
     except (ValueError, RecursionError, Invalid) as error:
         raise Said(400, f"JSON parse error - {error}") from None
 
