@@ -323,6 +323,20 @@ def test_workers_that_are_gone_are_forgotten_and_those_that_live_are_not(yard, c
     assert alive.id in known
 
 
+def test_a_worker_that_is_said_to_hold_something_is_not_forgotten(yard, clock):
+    """Its row is what a rescue goes by, should it ever have ended without giving back what it held."""
+    yard.submit()
+    worker = yard.worker()
+    [task] = worker.claim()
+    yard.write(lambda records: records.workers.end(worker.id, "gone", records.now))
+    clock.forward(days=3)
+    sweep(yard)
+
+    known = [each.id for each in yard.read(lambda r: r.workers.all(yard.organisation))]
+    assert yard.get(task).holder == f"worker:{worker.id}"
+    assert worker.id in known
+
+
 def test_the_locks_of_concurrency_keys_go_when_nothing_counts_on_them(yard):
     yard.submit(concurrency_key="printer")
     ended(yard, concurrency_key="scanner")

@@ -143,6 +143,23 @@ def test_a_lease_that_has_run_out_is_not_renewed(yard):
         worker.beat()
 
 
+@pytest.mark.parametrize("end", ["leaves", "is reaped"])
+def test_a_worker_that_has_ended_stays_so_whatever_the_clock_says(yard, end):
+    yard.submit()
+    worker = yard.worker(lease=timedelta(seconds=30))
+    if end == "leaves":
+        yard.write(yard.services.work.leave, yard.actor, worker.id)
+    else:
+        yard.clock.forward(seconds=31)
+        yard.reap()
+        yard.clock.forward(seconds=-31)
+
+    with pytest.raises(LeaseLost):
+        worker.beat()
+    with pytest.raises(LeaseLost):
+        worker.claim()
+
+
 def test_a_worker_registers_once_under_one_id(yard):
     worker = yard.worker()
 
@@ -194,6 +211,16 @@ def test_what_has_expired_is_in_nobodys_way(yard):
     with pytest.raises(WrongState):
         yard.write(yard.services.work.claim_task, yard.actor, late.id)
     assert [task.id for task in yard.worker("image", "text").claim(1)] == [other.id]
+
+
+def test_what_has_expired_is_given_to_no_worker(yard):
+    """Also before anybody came by to fail it."""
+    late = yard.submit(start_by=yard.clock.now + timedelta(minutes=1))
+    yard.clock.forward(minutes=1)
+
+    assert yard.worker().claim() == []
+    assert yard.get(late).state is State.READY
+    assert yard.write(yard.services.tasks.expire, 10) == 1
 
 
 def test_a_person_who_holds_a_task_already_keeps_it(yard):
