@@ -23,7 +23,7 @@ def test_the_tests_that_kill_a_mutant_are_there(guard):
     for test in guard.tests:
         file, _, name = test.partition("::")
         text = (ROOT / "tests" / file).read_text()
-        assert not name or f"def {name.partition('[')[0]}(" in text
+        assert not name or f"def {name.rpartition('::')[2]}(" in text
 
 
 def test_guards_have_names_of_their_own():

@@ -271,6 +271,15 @@ def test_a_person_who_is_away_too_long_loses_the_task_and_no_try(yard):
     assert yard.events(task.id) == ["task.submitted", "task.started", "task.released"]
 
 
+def test_what_a_person_holds_in_time_is_not_taken_away(yard):
+    yard.submit()
+    [task] = [yard.write(yard.services.work.claim_next, yard.actor, "default", lease=timedelta(minutes=10))]
+    yard.clock.forward(minutes=10)
+
+    assert yard.reap() == 0
+    assert yard.settle(task, Done()).state is State.SUCCEEDED
+
+
 def test_a_person_who_takes_a_very_task_is_bound_by_the_limits_of_its_queue(yard):
     tasks = [yard.submit() for _ in range(3)]
     set_queue(yard, concurrency=1)

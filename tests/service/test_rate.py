@@ -34,6 +34,16 @@ def test_in_no_window_of_the_period_do_more_start_than_the_limit_says(count, per
     assert len(log) <= BUCKETS + 2
 
 
+def test_a_start_counts_to_the_very_end_of_its_window():
+    """Wherever in its bucket it was made, and however near to the bucket's end the window closes."""
+    rate = RateLimit(count=1, period=timedelta(minutes=1))
+    for sixtieth in range(60):
+        began = START + sixtieth * timedelta(seconds=1) / 60 + timedelta(milliseconds=999, microseconds=999)
+        log = with_starts([], 1, rate, began)
+        for before_end in (timedelta(microseconds=1), timedelta(milliseconds=500), timedelta(seconds=1)):
+            assert starts_left(log, rate, began + rate.period - before_end) == 0
+
+
 @given(count=st.integers(1, 5), waits=st.lists(st.floats(0, 1), min_size=1, max_size=40))
 def test_a_closed_window_opens_when_it_says_and_at_most_a_bucket_late(count, waits):
     rate = RateLimit(count=count, period=timedelta(minutes=1))
