@@ -25,6 +25,7 @@ ROLES: Final[Mapping[str, frozenset[Permission]]] = {
     "operator": ALL - {Permission.ADMIN},
     "member": frozenset({Permission.READ, Permission.SUBMIT, Permission.WORK}),
     "viewer": frozenset({Permission.READ}),
+    "guest": frozenset(),  # may sign in, and sees nothing
 }
 
 

@@ -67,18 +67,18 @@ class Runs:
                 single.append(task)
             else:
                 live.setdefault(task.schedule, task)
-        lately = [
-            task
-            for task in self._ended(records, actor, since=records.now - LINGERS)
-            if DROPPED not in task.labels
-        ]
-        single += [task for task in lately if task.schedule is None]
         # A schedule that has no instant left stands for its last run, until that is old.
-        for task in lately:
-            if task.schedule is not None and task.schedule not in schedules:
+        for task in self._ended(records, actor, since=records.now - LINGERS):
+            if task.schedule is None:
+                single.append(task)
+            elif task.schedule not in schedules:
                 live.setdefault(task.schedule, task)
-        found = [Standing(None, task) for task in single]
-        found += [Standing(schedules.get(id), live.get(id)) for id in {**schedules, **live}]
+        found = [Standing(None, task) for task in single if DROPPED not in task.labels]
+        found += [
+            Standing(schedules.get(id), live.get(id))
+            for id in {**schedules, **live}
+            if id not in live or DROPPED not in live[id].labels
+        ]
         return sorted(found, key=_made)
 
     def archived(self, records: Records, actor: Actor, *, limit: int = MOST) -> list[Standing]:
@@ -155,14 +155,21 @@ class Runs:
         if standing.schedule is not None:
             self._schedules.delete(records, actor, id)
         task = standing.task
-        if task is None or task.state is State.RUNNING:
+        if standing.is_running:
             return standing
-        if task.is_open:
+        if task is not None and not task.is_open:
+            self._drop(records, task)
+            return standing
+        if task is not None:
             self._tasks.cancel_one(records, actor, task.id)
             records.tasks.delete([task.number])
-        else:
-            records.tasks.relabel(task, {**task.labels, DROPPED: "yes"}, records.now)
+        # Its last run does not stand for it now that it is gone: what there is of it is history.
+        for run in records.tasks.search(actor.organisation, TaskFilter(schedule=id), limit=1):
+            self._drop(records, run)
         return standing
+
+    def _drop(self, records: Records, task: Task) -> None:
+        records.tasks.relabel(task, {**task.labels, DROPPED: "yes"}, records.now)
 
     def _standing(self, records: Records, actor: Actor, id: str) -> Standing:
         standing = self.find(records, actor, id)

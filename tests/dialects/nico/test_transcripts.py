@@ -7,70 +7,22 @@ Answers are matched in part: a member that is not named may be anything. ``ABSEN
 import json
 import time
 import uuid
-from datetime import datetime
 
 import pytest
 
-ABSENT = object()
-
-
-def is_uuid(value):
-    return isinstance(value, str) and str(uuid.UUID(value)) == value
-
-
-def is_uuid_or_null(value):
-    return value is None or is_uuid(value)
-
-
-def is_time(value):
-    return isinstance(value, str) and value.endswith("Z") and datetime.fromisoformat(value) is not None
-
-
-def is_text(value):
-    return isinstance(value, str)
-
-
-def is_whole(value):
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_object_or_null(value):
-    return value is None or isinstance(value, dict)
-
-
-def one_of(*values):
-    return lambda value: value in values
-
-
-def each(pattern, least=0):
-    def judge(value):
-        assert isinstance(value, list)
-        assert len(value) >= least
-        for one in value:
-            match(pattern, one)
-        return True
-
-    return judge
-
-
-def match(pattern, value, place="body"):
-    if callable(pattern):
-        assert pattern(value), f"{place}: {value!r}"
-    elif isinstance(pattern, dict):
-        assert isinstance(value, dict), f"{place}: {value!r}"
-        for name, wanted in pattern.items():
-            if wanted is ABSENT:
-                assert name not in value, f"{place}.{name} is there: {value[name]!r}"
-            else:
-                assert name in value, f"{place}.{name} is not there"
-                match(wanted, value[name], f"{place}.{name}")
-    elif isinstance(pattern, list):
-        assert isinstance(value, list), f"{place}: {value!r}"
-        assert len(value) == len(pattern), f"{place}: {value!r}"
-        for index, (wanted, found) in enumerate(zip(pattern, value, strict=True)):
-            match(wanted, found, f"{place}[{index}]")
-    else:
-        assert value == pattern, f"{place}: {value!r}"
+from tests.dialects.matching import (
+    ABSENT,
+    each,
+    filled,
+    is_object_or_null,
+    is_text,
+    is_time,
+    is_uuid,
+    is_uuid_or_null,
+    is_whole,
+    match,
+    one_of,
+)
 
 
 def refusal(message=is_text, data=is_object_or_null):
@@ -190,18 +142,6 @@ EXCHANGES = [
     (84, "", "GET", "/task/{random}", {"query": SITE, "token": "{newcomer}", "org": "newcomers"}, 400,
      refusal("Failed to retrieve Infrastructure Provider for org", None)),
 ]  # fmt: skip
-
-
-def filled(value, names):
-    if isinstance(value, str):
-        for name, text in names.items():
-            value = value.replace("{" + name + "}", text)
-        return value
-    if isinstance(value, dict):
-        return {name: filled(one, names) for name, one in value.items()}
-    if isinstance(value, list):
-        return [filled(one, names) for one in value]
-    return value
 
 
 def names_for(wire, before):

@@ -217,6 +217,22 @@ class TestRecurring:
         shown = get(wire, f"/tasks/{schedule.id}/")
         assert (shown["state"], shown["scheduled_time"]) == ("finished", None)
 
+    def test_one_that_is_removed_while_it_waits_leaves_history_only(self, wire, clock):
+        schedule = recurring(wire, "cull", "PT5M")
+        for _ in range(2):
+            fire(wire)
+            [claimed] = wire.yard.worker("cull").claim()
+            wire.yard.settle(claimed, Done())
+            clock.forward(minutes=5)
+
+        assert ask(wire, "DELETE", f"/tasks/{schedule.id}/").json()["state"] == "waiting"
+
+        assert get(wire, "/tasks/") == []
+        assert [each["id"] for each in get(wire, "/tasks/?state=archived")] == [schedule.id] * 2
+        shown = get(wire, f"/tasks/{schedule.id}/")
+        assert (shown["state"], shown["scheduler"], shown["snapshot_id"]) == ("finished", None, None)
+        assert ask(wire, "POST", f"/tasks/{schedule.id}/cancel/").status_code == 404
+
 
 class TestCancelAndRemove:
     def test_a_waiting_task_is_canceled_at_once(self, wire):

@@ -39,8 +39,12 @@ def answer(body: object, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
 
 
-def task(standing: Standing) -> dict[str, Any]:
-    """Return the Task object: a recurring one that waits shows its next run, and nothing of the last."""
+def task(standing: Standing, *, is_past: bool = False) -> dict[str, Any]:
+    """
+    Return the Task object: a recurring one that waits shows its next run, and nothing of the last.
+
+    *is_past*: it is history only; no scheduler has it any more.
+    """
     run, schedule = standing.task, standing.schedule
     type, input = _call(standing)
     class_name, method_name = _names(type)
@@ -63,11 +67,14 @@ def task(standing: Standing) -> dict[str, Any]:
     }
     if run is not None:
         shown |= _of_run(run, schedule)
+    if run is not None and is_past:
+        shown |= {"scheduler": None, "snapshot_id": None, "scheduled_time": _time(run.run_at)}
     return shown
 
 
 def _of_run(run: Task, schedule: Schedule | None) -> dict[str, Any]:
-    failed = run.error if run.state is State.FAILED else None
+    # A run that took too long raised nothing: its word says it all.
+    failed = run.error if state_of(run) == "error" else None
     next_time = schedule.next_at if schedule is not None else None
     waits = run.is_open and run.state is not State.RUNNING
     return {
@@ -88,13 +95,11 @@ def archived(standing: Standing) -> dict[str, Any]:
     assert run is not None
     _, input = _call(standing)
     kwargs = input.get("kwargs", {}) if isinstance(input, dict) else {}
-    return task(standing) | {
+    return task(standing, is_past=True) | {
         "_id": str(run.number),
         "_ns": "task_history",
         "kwargs": kwargs if isinstance(kwargs, dict) else {},
         "consecutive_failures": run.failures,
-        "scheduler": None,
-        "snapshot_id": None,
         "task_type": "Task",
         "task_string": f"{run.type}({', '.join(_args(input))})",
     }

@@ -63,7 +63,13 @@ def _matches(standing: Standing, wanted: Filter) -> bool:
 
 
 async def get_task(call: Call) -> Response:
-    return render.answer(render.task(await call.backend.read(_runs(call).find, call.actor, call.path["id"])))
+    shown = await call.backend.read(_get, _runs(call), call.actor, call.path["id"])
+    return render.answer(shown)
+
+
+def _get(records: Records, runs: Runs, actor: Actor, id: str) -> dict[str, Any]:
+    standing = runs.find(records, actor, id)
+    return render.task(standing, is_past=not runs.is_current(standing, records.now))
 
 
 async def cancel_task(call: Call) -> Response:
