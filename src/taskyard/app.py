@@ -124,7 +124,7 @@ class House:
                 services=services,
                 new_id=new_id,
                 max_body_bytes=config.max_body_bytes,
-                settings={name: dict(table) for name, table in config.tables.items()},
+                settings=_settings(config),
             )
             _furnish(store, services, config, handlers)
             worker = None
@@ -317,6 +317,14 @@ def _kept_key(serving: Serving, secret: str | None) -> Path | None:
         with os.fdopen(descriptor, "w") as written:
             written.write(secret + "\n")
     return file if file.exists() else None
+
+
+def _settings(config: Config) -> dict[str, Any]:
+    """Return what faces are configured with; organisations that use pulp's wire expect its culling tasks."""
+    return {
+        **{name: dict(table) for name, table in config.tables.items()},
+        "pulp": {"culling": True, **config.tables.get("pulp", {})},
+    }
 
 
 def _furnish(store: Store, services: Services, config: Config, handlers: Handlers) -> None:

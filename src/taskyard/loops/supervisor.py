@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final, Self
 
 from taskyard.loops import scheduler
+from taskyard.loops.culler import Culler
 from taskyard.loops.janitor import Janitor
 from taskyard.loops.loop import Loop, Pulse
 from taskyard.loops.reaper import Reaper
@@ -70,7 +71,7 @@ def server_loops(
     keep: Keep = Keep(),  # noqa: B008 (frozen)
 ) -> Supervisor:
     """
-    Return the loops that every server runs: scheduler, reaper and janitor. Any number of servers may run them on one database.
+    Return the loops that every server runs: scheduler, reaper, janitor and culler. Any number of servers may run them on one database.
 
     Idle, they ask the store less than one question a second together.
     """
@@ -83,6 +84,7 @@ def server_loops(
             loop("scheduler", Scheduler(store, services).tick, scheduler.TOPIC),
             loop("reaper", Reaper(store, services).tick),
             loop("janitor", Janitor(store, keep).tick),
+            loop("culler", Culler(store, services.culling).tick),
         ],
         now,
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from taskyard.core.limits import MAX_PAYLOAD_BYTES
 from taskyard.service.accounts import Accounts
+from taskyard.service.culling import Culling
 from taskyard.service.explain import Explain
 from taskyard.service.federation import Federation
 from taskyard.service.feed import Feed
@@ -27,6 +28,7 @@ class Services:
     work: Work
     schedules: Schedules
     runs: Runs
+    culling: Culling
     queues: Queues
     accounts: Accounts
     inbox: Inbox
@@ -61,6 +63,7 @@ def build_services(
         work=work,
         schedules=schedules,
         runs=Runs(tasks, schedules),
+        culling=Culling(schedules, work, new_id),
         queues=Queues(),
         accounts=Accounts(new_id, token),
         inbox=Inbox(tasks, work, new_id, max_payload_bytes=max_payload_bytes),

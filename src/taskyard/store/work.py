@@ -127,6 +127,10 @@ class WorkRecords:
         rows = self._connection.rows("held_ids", organisation=organisation, holder=holder, limit=limit)
         return [row[0] for row in rows]
 
+    def organisations_with_ready(self, queue: str) -> list[int]:
+        """Return the organisations that have a ready task in their queue of that name."""
+        return [row[0] for row in self._connection.rows("organisations_with_ready", queue=queue)]
+
     def running_weight(self, organisation: int, queue: str) -> int:
         row = self._connection.row("running_weight", organisation=organisation, queue=queue)
         return int(row[0]) if row else 0

@@ -8,18 +8,34 @@ from starlette.requests import Request
 from taskyard.core.actor import Actor
 from taskyard.core.errors import Unauthenticated
 from taskyard.http.dialect import Backend
+from taskyard.store.records import Records
 
 REQUIRED = "Authentication Required"
 WRONG = "Invalid username or password"
 
 
 async def identify(request: Request, backend: Backend) -> Actor:
-    """Raises Unauthenticated in this wire's words."""
+    """
+    Return who asks. An organisation that uses this wire has its two culling tasks from the first who comes here, where the
+    setting ``culling`` says so.
+
+    Raises:
+        Unauthenticated: in this wire's words.
+    """
     login, password = _basic(request.headers.get("authorization", ""))
+    accounts, culling = backend.services.accounts, backend.services.culling
+
+    def who(records: Records) -> tuple[Actor, bool]:
+        actor = accounts.identify_password(records, login, password)
+        return actor, culling.is_established(records, actor.organisation)
+
     try:
-        return await backend.read(backend.services.accounts.identify_password, login, password)
+        actor, is_furnished = await backend.read(who)
     except Unauthenticated:
         raise Unauthenticated(WRONG) from None
+    if not is_furnished and backend.settings.get("pulp", {}).get("culling"):
+        await backend.write(culling.establish, actor.organisation)
+    return actor
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -127,6 +127,12 @@ RETURNING {moved};
 -- Leaves a running task the try that it is on, and no other.
 UPDATE tasks SET max_failures = failures + 1, updated_at = :now WHERE number = :number AND state = 'running';
 
+-- name: organisations_with_ready
+-- Asked organisation by organisation, each answered by the first entry of the ready index.
+SELECT number FROM organisations
+WHERE  EXISTS (SELECT 1 FROM tasks WHERE tasks.organisation = organisations.number AND tasks.queue = :queue AND tasks.state = 'ready')
+ORDER BY number;
+
 -- name: stops_of_holder
 SELECT id, number, claims FROM tasks WHERE holder = :holder AND (state || '') = 'running' AND cancel_requested_at IS NOT NULL;
 
