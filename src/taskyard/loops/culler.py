@@ -47,6 +47,4 @@ class Culler:
             raise
         except Exception as error:
             outcome = Failed(f"{type(error).__name__}: {error}")
-        self._store.write(
-            lambda records: self._culling.end(records, task, outcome, f"{removed} removed\n")
-        )
+        self._store.write(lambda records: self._culling.end(records, task, outcome, f"{removed} removed\n"))

@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from taskyard.core.errors import LeaseLost
+from taskyard.core.hold import Hold, Report
 from taskyard.core.outcome import Done, Failed
 from taskyard.core.schedule import NewSchedule, Timing
 from taskyard.core.task import NewTask, State
@@ -76,6 +77,32 @@ class TestTask:
 
         assert (shown["state"], shown["exception"], shown["result"]) == ("error", "boom", None)
         assert isinstance(shown["traceback"], str)
+
+    def test_what_was_raised_is_its_text_alone_as_clients_know_it(self, wire):
+        task = wire.run(wire.make("fail"))
+        traceback = "Traceback (most recent call last):\n  …\nValueError: no: not so\n"
+        wire.yard.settle(task, Failed("ValueError: no: not so", final=True, traceback=traceback))
+
+        assert get(wire, f"/tasks/{task.id}/")["exception"] == "no: not so"
+
+    @pytest.mark.parametrize(
+        ("told", "shown"),
+        [
+            ({"done": 2, "total": 5}, {"step": "half way", "items_total": 5, "items_left": 3, "details": {}}),
+            (
+                {"done": 2, "total": None},
+                {"step": "half way", "items_total": None, "items_left": None, "details": {}},
+            ),
+            ({"done": {"step": "x"}, "total": None}, {"step": "x"}),
+            ({"status": "running", "num_of_urls": 3}, {"status": "running", "num_of_urls": 3}),
+            ([1, 2], None),
+        ],
+    )
+    def test_progress_is_told_in_the_words_that_clients_read(self, wire, told, shown):
+        task = wire.run(wire.make("sync"))
+        wire.yard.write(wire.yard.services.work.report, [Report(Hold.of(task), told, "half way")])
+
+        assert get(wire, f"/tasks/{task.id}/")["progress"] == shown
 
     def test_a_time_out_has_a_word_of_its_own(self, wire):
         task = wire.run(wire.make("wait", "9", max_failures=1))

@@ -1,7 +1,6 @@
 """Who asks: HTTP Basic, with the login and password of a user of the yard (contract, section 2)."""
 
 import base64
-import binascii
 
 from starlette.requests import Request
 
@@ -45,7 +44,7 @@ def _basic(header: str) -> tuple[str, str]:
         raise Unauthenticated(REQUIRED)
     try:
         login, colon, password = base64.b64decode(encoded.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # of base64, of UTF-8, and of a header that is not ASCII
         raise Unauthenticated(WRONG) from None
     if not colon or not login:
         raise Unauthenticated(WRONG)

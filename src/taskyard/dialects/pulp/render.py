@@ -9,7 +9,7 @@ import msgspec
 from starlette.responses import Response
 
 from taskyard.core.schedule import Schedule, Timing
-from taskyard.core.task import State, Task
+from taskyard.core.task import Error, State, Task
 from taskyard.service.runs import JOB, NOT_RESUMED, Standing
 
 #: A failure by time-out has a word of its own: see :func:`state_of`.
@@ -82,9 +82,9 @@ def _of_run(run: Task, schedule: Schedule | None) -> dict[str, Any]:
         "finish_time": _time(run.finished_at),
         "scheduled_time": _time(run.run_at if run.is_open else next_time),
         "result": run.output if run.state is State.SUCCEEDED else None,
-        "exception": None if failed is None else failed.message,
+        "exception": None if failed is None else _exception(failed),
         "traceback": None if failed is None else failed.traceback,
-        "progress": run.progress if isinstance(run.progress, dict) else None,
+        "progress": _progress(run),
         "snapshot_id": run.id if run.state is State.RUNNING and NOT_RESUMED not in run.labels else None,
     }
 
@@ -94,11 +94,10 @@ def archived(standing: Standing) -> dict[str, Any]:
     run = standing.task
     assert run is not None
     _, input = _call(standing)
-    kwargs = input.get("kwargs", {}) if isinstance(input, dict) else {}
     return task(standing, is_past=True) | {
         "_id": str(run.number),
         "_ns": "task_history",
-        "kwargs": kwargs if isinstance(kwargs, dict) else {},
+        "kwargs": _kwargs(input),
         "consecutive_failures": run.failures,
         "task_type": "Task",
         "task_string": f"{run.type}({', '.join(_args(input))})",
@@ -131,8 +130,8 @@ def snapshot(standing: Standing) -> dict[str, Any]:
         "weight": run.weight,
         "callable": _pickled(run.type),
         "args": _pickled(_args(run.input)),
-        "kwargs": _pickled({}),
-        "progress": run.progress if isinstance(run.progress, dict) else None,
+        "kwargs": _pickled(_kwargs(run.input)),
+        "progress": _progress(run),
         "timeout": _pickled(timeout),
         "timeout_delta": _pickled(timeout),
         "schedule_threshold": _pickled("0:05:00"),
@@ -168,6 +167,34 @@ def _args(input: Any) -> list[str]:
     if not isinstance(given, list):
         return []
     return [each if isinstance(each, str) else msgspec.json.encode(each).decode() for each in given]
+
+
+def _kwargs(input: Any) -> dict[str, Any]:
+    given = input.get("kwargs") if isinstance(input, dict) else None
+    return given if isinstance(given, dict) else {}
+
+
+def _progress(run: Task) -> dict[str, Any] | None:
+    """Return what was last reported: an object as it is, a part of a whole in the words that clients of this wire read."""
+    told = run.progress
+    if not isinstance(told, dict) or told.keys() != {"done", "total"}:
+        return told if isinstance(told, dict) else None
+    done, total = told["done"], told["total"]
+    if isinstance(done, dict):
+        return done
+    left = total - done if _is_number(done) and _is_number(total) else None
+    return {"step": run.message or "", "items_total": total, "items_left": left, "details": {}}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _exception(error: Error) -> str:
+    """Return what was raised as its text alone; the traceback says of which kind it is."""
+    kind, colon, text = error.message.partition(": ")
+    is_told = colon and kind.isidentifier() and f"{kind}: " in (error.traceback or "")
+    return text if is_told else error.message
 
 
 def _scheduler(run: Task | None, schedule: Schedule | None) -> str | None:
