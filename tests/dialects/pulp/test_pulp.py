@@ -399,6 +399,27 @@ class TestJobs:
         assert (answer.status_code, answer.json()) == (404, f"job {self.JOB}, not-found")
 
 
+class TestHistories:
+    def test_synchronisations_that_are_over_are_listed_by_repository(self, wire, clock):
+        made = [wire.make("repositories.RepoSync._sync", repo) for repo in ("fedora", "epel", "centos")]
+        for task in [*made[:2], wire.make("echo", "fedora")]:
+            wire.yard.settle(wire.run(task), Done())
+            clock.forward(minutes=1)
+
+        def args(query="", path="/histories/repository/syncs/"):
+            return [each["args"] for each in get(wire, f"{path}{query}")]
+
+        assert (
+            args()
+            == args(path="/histories/")
+            == args(path="/histories/repository/")
+            == [["epel"], ["fedora"]]
+        )
+        assert args("?repoid=fedora") == [["fedora"]]
+        assert args("?repoid=fedora&repoid=epel&_union=repoid") == [["epel"], ["fedora"]]
+        assert args("?repoid=fedora&repoid=epel") == args("?repoid=centos") == []
+
+
 class TestWhoMay:
     @pytest.mark.parametrize(
         ("header", "words"),

@@ -32,3 +32,12 @@ def filter_of(request: Request) -> Filter:
                 raise Invalid(f"Unknown state: {value}", code="unknown_state")
             words.add(word)
     return Filter(frozenset(ids) if ids else None, frozenset(words or {"current"}))
+
+
+def repositories_of(request: Request) -> frozenset[str] | None:
+    """Return which repositories are asked for, None for any. What is repeated is united only where ``_union`` names it."""
+    asked = set(request.query_params.getlist("repoid"))
+    if not asked:
+        return None
+    is_united = "repoid" in request.query_params.getlist("_union")
+    return frozenset(asked) if is_united or len(asked) == 1 else frozenset()

@@ -104,6 +104,14 @@ def archived(standing: Standing) -> dict[str, Any]:
     }
 
 
+def is_sync_of(standing: Standing, repositories: frozenset[str] | None) -> bool:
+    """Say whether a run synchronised a repository, one of *repositories* where those are given: its first argument names it."""
+    type, input = _call(standing)
+    if _names(type)[1].lstrip("_") != "sync":
+        return False
+    return repositories is None or _args(input)[:1] in [[each] for each in repositories]
+
+
 def snapshot(standing: Standing) -> dict[str, Any]:
     """
     Return the TaskSnapshot of a running task.

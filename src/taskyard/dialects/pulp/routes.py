@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from taskyard.core.actor import Actor
 from taskyard.dialects.pulp import render
-from taskyard.dialects.pulp.parse import Filter, filter_of
+from taskyard.dialects.pulp.parse import Filter, filter_of, repositories_of
 from taskyard.http.dialect import Backend, Call, Endpoint, Path
 from taskyard.service.runs import Runs, Standing
 from taskyard.store.records import Records
@@ -26,6 +26,9 @@ def paths(_backend: Backend) -> Sequence[Path]:
         "/jobs/": {"GET": list_jobs},
         "/jobs/{id:uuid}/": {"GET": get_job},
         "/jobs/{id:uuid}/cancel/": {"POST": cancel_job},
+        "/histories/": {"GET": list_syncs},
+        "/histories/repository/": {"GET": list_syncs},
+        "/histories/repository/syncs/": {"GET": list_syncs},
     }
     return [Path(root + pattern, endpoints) for root in ROOTS for pattern, endpoints in table.items()]
 
@@ -116,6 +119,13 @@ async def cancel_job(call: Call) -> Response:
         "completed": [render.task(each) for each in completed],
     }
     return render.answer(body, 202)
+
+
+async def list_syncs(call: Call) -> Response:
+    """Lists the synchronisations of repositories that are over, the last to end first."""
+    wanted = repositories_of(call.request)
+    found = await call.backend.read(_runs(call).archived, call.actor)
+    return render.answer([render.archived(each) for each in found if render.is_sync_of(each, wanted)])
 
 
 def _runs(call: Call) -> Runs:
