@@ -25,12 +25,20 @@ DEFAULT = Plan()
 @click.option("--workers", default=DEFAULT.workers, show_default=True)
 @click.option("--kill-every", default=DEFAULT.kill_every_s, show_default=True, metavar="SECONDS")
 @click.option("--stops", default=DEFAULT.stops, show_default=True, help="How often the database is stopped.")
-@click.option("--down", default=DEFAULT.down_s, show_default=True, metavar="SECONDS", help="How long each time.")
+@click.option(
+    "--down", default=DEFAULT.down_s, show_default=True, metavar="SECONDS", help="How long each time."
+)
 @click.option("--lease", default=DEFAULT.lease_s, show_default=True, metavar="SECONDS")
-@click.option("--slots", default=DEFAULT.slots, show_default=True, help="How many tasks a worker runs at once.")
+@click.option(
+    "--slots", default=DEFAULT.slots, show_default=True, help="How many tasks a worker runs at once."
+)
 @click.option("--work-ms", default=DEFAULT.work_ms, show_default=True, help="How long one task takes.")
 @click.option("--seed", default=DEFAULT.seed, show_default=True, help="Which workers are killed.")
-@click.option("--database", metavar="URL", help="An empty database to use; connections are cut where it cannot be stopped.")
+@click.option(
+    "--database",
+    metavar="URL",
+    help="An empty database to use; connections are cut where it cannot be stopped.",
+)
 @click.option("--folder", type=click.Path(path_type=Path), help="Keep logs and ledgers here.")
 def main(
     tasks: int,
@@ -103,11 +111,22 @@ def told(outcome: Outcome, plan: Plan) -> list[str]:
         lines += [f"    {fault}" for fault in faults[:5]]
     lines += ["", f"{'recovery, in seconds':<46}{'n':>5}{'p50':>8}{'p99':>8}{'max':>8}"]
     lines += [_measured("killed → its tasks run elsewhere", reckoning.recoveries)]
-    lines += [_measured(f"  the same, less the lease of {plan.lease_s:g} s", [each - plan.lease_s for each in reckoning.recoveries])]
+    lines += [
+        _measured(
+            f"  the same, less the lease of {plan.lease_s:g} s",
+            [each - plan.lease_s for each in reckoning.recoveries],
+        )
+    ]
     stops = outcome.stops
     lines += [
-        _measured("database started → first task settled", [s.first_settled_s for s in stops if s.first_settled_s is not None]),
-        _measured("database started → first task acknowledged", [s.first_submitted_s for s in stops if s.first_submitted_s is not None]),
+        _measured(
+            "database started → first task settled",
+            [s.first_settled_s for s in stops if s.first_settled_s is not None],
+        ),
+        _measured(
+            "database started → first task acknowledged",
+            [s.first_submitted_s for s in stops if s.first_submitted_s is not None],
+        ),
         _measured("database started → /readyz says 200", [each for s in stops for each in s.ready_s]),
         _measured("database stopped → /readyz says 503", [each for s in stops for each in s.unready_s]),
     ]

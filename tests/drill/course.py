@@ -81,9 +81,7 @@ class Course:
                 self._say(f"{servers[-1].name} listens on {servers[-1].url}")
             workers.start()
             self._say(f"{plan.workers} workers, {plan.slots} slots each, lease {plan.lease_s:g} s")
-            submitter = Submitter(
-                servers, plan.tasks, plan.work_ms, folder / "acknowledged", plan.submitters
-            )
+            submitter = Submitter(servers, plan.tasks, plan.work_ms, folder / "acknowledged", plan.submitters)
             began = time.monotonic()
             submitter.start()
             killer = threading.Thread(target=self._kill, args=(workers,), daemon=True)
@@ -155,14 +153,18 @@ class Course:
                     f"{now - began:6.1f} s  acknowledged {submitter.done:6,}  settled {self._settled:6,}  "
                     f"kills {len(workers.kills):3}  503s {submitter.refused_503}"
                 )
-            if len(self._stops) < plan.stops and self._settled >= plan.tasks * (len(self._stops) + 1) / (plan.stops + 1):
+            if len(self._stops) < plan.stops and self._settled >= plan.tasks * (len(self._stops) + 1) / (
+                plan.stops + 1
+            ):
                 self._stop_database()
                 moved = time.monotonic()
 
     def _look(self) -> None:
         try:
             with psycopg.connect(self._database.url, connect_timeout=5) as raw:
-                row = raw.execute("SELECT count(*) FROM taskyard.tasks WHERE finished_at IS NOT NULL").fetchone()
+                row = raw.execute(
+                    "SELECT count(*) FROM taskyard.tasks WHERE finished_at IS NOT NULL"
+                ).fetchone()
         except psycopg.Error:
             return
         self._settled = row[0] if row else 0
@@ -182,7 +184,9 @@ class Course:
                         if status == 503 and stop.stopped <= at <= stop.started
                     ][:1]
                     stop.ready_s += [
-                        at - stop.started for at, status in server.turns if status == 200 and at > stop.stopped
+                        at - stop.started
+                        for at, status in server.turns
+                        if status == 200 and at > stop.stopped
                     ][:1]
 
     def _deadlocks(self) -> int:
@@ -192,5 +196,7 @@ class Course:
 
 
 def _after(raw: "psycopg.Connection[tuple[object, ...]]", column: str, since: int) -> float | None:
-    row = raw.execute(f"SELECT min({column}) FROM taskyard.tasks WHERE {column} > {since}".encode()).fetchone()
+    row = raw.execute(
+        f"SELECT min({column}) FROM taskyard.tasks WHERE {column} > {since}".encode()
+    ).fetchone()
     return (row[0] - since) / 1_000_000 if row and isinstance(row[0], int) else None

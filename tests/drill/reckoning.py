@@ -60,7 +60,9 @@ def reckon(folder: Path, database: str, client: Client, kills: Sequence[Kill]) -
             if id not in rows or rows[id].state not in ("succeeded", "failed")
         ],
         "acknowledged, then failed": [
-            f"{row.id}: {row.reason}" for row in rows.values() if row.state == "failed" and row.reason != "poisoned"
+            f"{row.id}: {row.reason}"
+            for row in rows.values()
+            if row.state == "failed" and row.reason != "poisoned"
         ],
         "submitted twice": [
             f"number {number}: {count} tasks"
@@ -139,10 +141,14 @@ def _missed(database: str, read: int) -> list[str]:
 def _known(row: Row, runs: dict[tuple[str, int], list[Run]]) -> bool:
     if row.state != "succeeded":
         return True
-    return any(run.pid == row.pid and run.ended is not None for run in runs.get((row.id, row.attempt or 0), ()))
+    return any(
+        run.pid == row.pid and run.ended is not None for run in runs.get((row.id, row.attempt or 0), ())
+    )
 
 
-def _by_task(runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill]) -> dict[str, list[tuple[float, float]]]:
+def _by_task(
+    runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill]
+) -> dict[str, list[tuple[float, float]]]:
     """Return from when until when each task ran, attempt by attempt; what was killed ran until then."""
     killed = {kill.pid: kill.at for kill in kills}
     spans: dict[str, list[tuple[float, float]]] = defaultdict(list)

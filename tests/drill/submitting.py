@@ -45,7 +45,9 @@ class Submitter:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _run(self, turn: int) -> None:
-        connections = [http.client.HTTPConnection("127.0.0.1", each.port, timeout=TIMEOUT_S) for each in self._servers]
+        connections = [
+            http.client.HTTPConnection("127.0.0.1", each.port, timeout=TIMEOUT_S) for each in self._servers
+        ]
         while True:
             with self._lock:
                 number = next(self._numbers, None)

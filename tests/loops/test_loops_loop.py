@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from taskyard.core.errors import Unavailable
-from taskyard.loops.loop import Loop
+from taskyard.loops.loop import MAX_REST, MAX_REST_AWAY, Loop
 from taskyard.loops.supervisor import LATE, Supervisor
 from taskyard.store.news import News
 
@@ -139,6 +139,20 @@ def test_each_failure_in_a_row_doubles_the_rest_and_a_tick_that_works_ends_the_r
         ticks.wait(6)
 
     assert [line["again_in_s"] for line in lines] == [0.001, 0.002, 0.004, 0.001]
+
+
+@pytest.mark.parametrize(
+    ("error", "most"),
+    [(Unavailable("it is away"), MAX_REST_AWAY), (RuntimeError("a fault of ours"), MAX_REST)],
+)
+def test_however_often_it_failed_a_loop_goes_on_soon_after_the_store_is_back(error, most):
+    """The tasks of dead workers wait for the reaper, and /readyz for every loop."""
+    loop = Loop("test", Ticks(), now=lambda: NOW, jitter=lambda: 0.0)
+    loop.stop()  # so that it does not really rest
+    with capture_logs() as lines:
+        for _ in range(20):
+            loop._failed(error)
+    assert lines[-1]["again_in_s"] == most.total_seconds()
 
 
 def test_news_does_not_make_a_failing_loop_try_again_at_once(begin):

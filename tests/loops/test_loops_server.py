@@ -15,7 +15,7 @@ from taskyard.core.schedule import NewSchedule, Overlap, Timing
 from taskyard.core.task import NewTask, State
 from taskyard.loops import janitor as janitor_module
 from taskyard.loops.janitor import Janitor
-from taskyard.loops.reaper import Reaper
+from taskyard.loops.reaper import AT_MOST_EVERY, Reaper
 from taskyard.loops.scheduler import AGAIN, LONGEST, Scheduler
 from taskyard.loops.supervisor import Supervisor, server_loops
 from taskyard.service.janitor import Keep
@@ -204,6 +204,34 @@ def test_the_reaper_comes_back_at_once_while_there_is_more(yard, clock, monkeypa
 
     assert reaper.tick() == timedelta(0)
     assert reaper.tick() == timedelta(seconds=7)
+
+
+def test_the_reaper_is_there_when_the_first_lease_runs_out(yard, clock):
+    """A dead worker's tasks are late by its lease, and not by the reaper's pace besides."""
+    reaper = Reaper(yard.store, yard.services, every=timedelta(seconds=30))
+    assert reaper.tick() == timedelta(seconds=30)
+    yard.worker(lease=timedelta(seconds=20))
+    clock.forward(seconds=5)
+    assert reaper.tick() == timedelta(seconds=15)
+    yard.worker(lease=timedelta(seconds=4))
+    assert reaper.tick() == timedelta(seconds=4)
+
+    clock.forward(seconds=4)
+    assert reaper.tick() == AT_MOST_EVERY  # at the very end of a lease it still stands
+    clock.forward(milliseconds=100)
+    assert reaper.tick() == timedelta(seconds=10.9)
+
+
+def test_a_worker_that_comes_while_the_reaper_sleeps_wakes_it(yard, clock):
+    """Its lease may be shorter than the sleep."""
+    supervisor = server_loops(yard.store, yard.services, now=clock, jitter=lambda: 0.0)
+    [reaper] = [loop for loop in supervisor._loops if loop.name == "reaper"]
+    ticked = threading.Semaphore(0)
+    tick, reaper._tick = reaper._tick, lambda: (tick(), ticked.release())[0]
+    with supervisor:
+        assert ticked.acquire(timeout=LONG)
+        yard.worker()
+        assert ticked.acquire(timeout=LONG)
 
 
 # -- the janitor ---------------------------------------------------------------------------------------------------------------

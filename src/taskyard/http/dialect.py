@@ -153,9 +153,8 @@ class _Application:
     def _refused(self, request: Request, refusal: TaskyardError, pattern: str) -> Response:
         try:
             return finish(self._dialect.refuse(request, refusal), refusal)
-        except (
-            Exception
-        ):  # what it says cannot be written: half of a surrogate pair that somebody sent, for one
+        except Exception:
+            # What it says cannot be written: half of a surrogate pair that somebody sent, for one.
             return self._failed(request, pattern)
 
     def _failed(self, request: Request, pattern: str) -> Response:

@@ -15,6 +15,8 @@ from taskyard.store.news import News
 #: How long a loop rests after a failure, first and at most: short enough to go on soon after an outage ends.
 REST: Final = timedelta(seconds=1)
 MAX_REST: Final = timedelta(seconds=30)
+#: At most while the store is away: the tasks of the dead wait for the reaper, and /readyz for all of them.
+MAX_REST_AWAY: Final = timedelta(seconds=2)
 
 log = structlog.get_logger("taskyard.loops")
 
@@ -45,7 +47,7 @@ class Loop:
         jitter: Returns a number in [0, 1): spreads the tries of many nodes after an outage.
         news: Where to hear of *topic*.
         topic: News of any topic that begins so wakes the loop.
-        rest: How long to rest after the first failure; doubled up to *MAX_REST* after each further one.
+        rest: How long to rest after the first failure; doubled after each further one, up to *MAX_REST* or *MAX_REST_AWAY*.
     """
 
     def __init__(
@@ -131,7 +133,8 @@ class Loop:
     def _failed(self, error: Exception) -> None:
         self._failures += 1
         self._error = f"{type(error).__name__}: {error}"
-        rest = retry_delay(self._failures, jitter=self._jitter, base=self._rest, cap=MAX_REST)
+        cap = max(self._rest, MAX_REST_AWAY) if isinstance(error, Unavailable) else MAX_REST
+        rest = retry_delay(self._failures, jitter=self._jitter, base=self._rest, cap=cap)
         self._next_at = self._now() + rest
         if isinstance(error, Unavailable):
             log.warning(

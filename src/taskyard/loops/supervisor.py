@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from taskyard.loops import scheduler
+from taskyard.loops import reaper, scheduler
 from taskyard.loops.culler import Culler
 from taskyard.loops.janitor import Janitor
 from taskyard.loops.loop import Loop, Pulse
@@ -82,7 +82,7 @@ def server_loops(
     return Supervisor(
         [
             loop("scheduler", Scheduler(store, services).tick, scheduler.TOPIC),
-            loop("reaper", Reaper(store, services).tick),
+            loop("reaper", Reaper(store, services).tick, reaper.TOPIC),
             loop("janitor", Janitor(store, keep).tick),
             loop("culler", Culler(store, services.culling).tick),
         ],

@@ -111,6 +111,7 @@ class Work:
         records.events.append(
             "worker.started", organisation=actor.organisation, subject=id, at=now, data={"name": name}
         )
+        records.news.add("leases")  # the reaper may have meant to sleep for longer than this one lasts
         return worker
 
     def beat(

@@ -66,6 +66,11 @@ class WorkerRecords:
             _worker_of(row) for row in self._connection.rows("dead_workers", now=to_micros(now), limit=limit)
         ]
 
+    def next_lease_end(self) -> datetime | None:
+        """Return when the first lease runs out, unless it is renewed before."""
+        row = self._connection.row("next_lease_end")
+        return moment(row[0]) if row else None
+
     def end(self, id: str, state: str, now: datetime) -> bool:
         return bool(self._connection.run("end_worker", id=id, state=state, now=to_micros(now)))
 

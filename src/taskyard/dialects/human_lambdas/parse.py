@@ -35,10 +35,8 @@ async def json_body(call: Call) -> Any:
     try:
         check_depth(body)
         found = json.loads(body.decode("utf-8"), parse_constant=_refuse_constant, parse_float=_number)
-        if b"\\u" in body:
-            json.dumps(
-                found, ensure_ascii=False
-            ).encode()  # half of a surrogate pair can neither be kept nor shown
+        if b"\\u" in body:  # half of a surrogate pair can neither be kept nor shown
+            json.dumps(found, ensure_ascii=False).encode()
         return found
     except (ValueError, RecursionError, Invalid) as error:
         raise Said(400, f"JSON parse error - {error}") from None

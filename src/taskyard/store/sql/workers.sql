@@ -26,6 +26,10 @@ WHERE  id = :id AND organisation = :organisation AND lease_until >= :now AND sta
 SELECT {worker} FROM workers WHERE state IN ('active', 'draining') AND lease_until < :now
 ORDER BY lease_until LIMIT :limit {skip_locked};
 
+-- name: next_lease_end
+-- When the first of the workers will be dead, unless it beats before; NULL when there is none.
+SELECT min(lease_until) FROM workers WHERE state IN ('active', 'draining');
+
 -- name: end_worker
 UPDATE workers SET state = :state, seen_at = :now, lease_until = :now WHERE id = :id AND state IN ('active', 'draining');
 
