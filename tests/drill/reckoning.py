@@ -4,6 +4,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -159,7 +160,7 @@ def _by_task(
 
 def _overlaps(spans: list[tuple[float, float]]) -> int:
     spans.sort()
-    return sum(after[0] < before[1] for before, after in zip(spans, spans[1:], strict=False))
+    return sum(after[0] < before[1] for before, after in pairwise(spans))
 
 
 def _recoveries(runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill]) -> Iterator[float]:
