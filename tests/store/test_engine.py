@@ -4,6 +4,7 @@ import contextlib
 
 import pytest
 
+from taskyard.core.errors import Invalid
 from taskyard.store.engine import Duplicate
 
 NOW = 1_000_000
@@ -53,6 +54,24 @@ def names(connection):
 
 class Undone(Exception):
     pass
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800b"])
+def test_a_text_that_not_every_database_keeps_is_refused_in_words_and_the_transaction_goes_on(
+    connection, text
+):
+    with connection.transaction():
+        add(connection, "a")
+        for move in (lambda: add(connection, text), lambda: add_worker(connection, text)):
+            with pytest.raises(Invalid, match="remove it"), connection.savepoint():
+                move()
+        found = []
+        with contextlib.suppress(Invalid), connection.savepoint():
+            found = connection.rows("tasks_by_id", organisation=1, ids=["x", text])
+        assert found == []
+        add(connection, "b")
+
+    assert names(connection) == ["a", "b"]
 
 
 def test_what_is_committed_is_seen_by_others(connection, connect):

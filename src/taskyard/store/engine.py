@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
-from taskyard.core.errors import Unavailable
+from taskyard.core.errors import Invalid, Unavailable
 
 #: A value a statement may be given. Lists go where the text says ``{any:name}``.
 Value = str | int | float | bytes | None | Sequence[str] | Sequence[int]
@@ -14,6 +14,21 @@ Row = tuple[Any, ...]
 
 class Duplicate(Exception):
     """A unique constraint refused a row; services look up what was there first and say so."""
+
+
+class Unstorable(Invalid):
+    """
+    A text holds what not every database can keep, and so none does. Who takes a text over checks it, and can say which one it
+    is; this is for what nobody has thought of, and for looking things up by such a text.
+    """
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"a text holds {what}; remove it", code="bad_text")
+
+
+#: What is wrong with an unstorable text.
+A_NUL: Final = "a NUL character, which cannot be stored"
+HALF_A_PAIR: Final = "half of a surrogate pair, which is not Unicode"
 
 
 class Collided(Unavailable):

@@ -7,7 +7,7 @@ import psycopg
 from psycopg import errors
 
 from taskyard.core.errors import Unavailable
-from taskyard.store.engine import Collided, Duplicate
+from taskyard.store.engine import A_NUL, HALF_A_PAIR, Collided, Duplicate, Unstorable
 
 
 @contextmanager
@@ -17,10 +17,18 @@ def translated(where: str) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         raise _ours(error, where) from error
+    except UnicodeEncodeError:
+        raise Unstorable(HALF_A_PAIR) from None
 
 
 def _ours(error: psycopg.Error, where: str) -> Exception:
     match error:
+        case errors.UntranslatableCharacter():  # \u0000 in the JSON of rows that are given many at a time
+            return Unstorable(A_NUL)
+        case psycopg.DataError() if (
+            "NUL" in str(error) and error.sqlstate is None
+        ):  # found by psycopg, and not sent
+            return Unstorable(A_NUL)
         case errors.UniqueViolation():
             return Duplicate(error.diag.constraint_name or str(error))
         case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():

@@ -13,8 +13,8 @@ from typing import Final
 import apsw
 import msgspec
 
-from taskyard.core.errors import Broken, Invalid, Unavailable
-from taskyard.store.engine import Duplicate, Row, Value
+from taskyard.core.errors import Broken, Unavailable
+from taskyard.store.engine import A_NUL, HALF_A_PAIR, Duplicate, Row, Unstorable, Value
 from taskyard.store.sqlite.wake import Datagrams
 from taskyard.store.statements import shared
 
@@ -76,6 +76,11 @@ def _columns(name: str) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
 
 
 def _bound(values: Mapping[str, Value]) -> dict[str, Value]:
+    for value in values.values():
+        # SQLite would keep it, but the yard could then never move to PostgreSQL. Rows that are given many at a time hold nothing
+        # that was not checked before.
+        if isinstance(value, str) and "\0" in value:
+            raise Unstorable(A_NUL)
     return {
         name: msgspec.json.encode(value).decode() if isinstance(value, (list, tuple)) else value
         for name, value in values.items()
@@ -113,9 +118,7 @@ def _translated() -> Iterator[None]:
     except apsw.NotADBError as error:
         raise Unavailable("the file is not a Taskyard database; name another with --database") from error
     except UnicodeEncodeError:
-        raise Invalid(
-            "a text holds half of a surrogate pair, which is not Unicode; remove it", code="bad_text"
-        ) from None
+        raise Unstorable(HALF_A_PAIR) from None
     except (apsw.IOError, apsw.CorruptError) as error:
         result = getattr(error, "extendedresult", None)
         if result in UNWRITTEN:
