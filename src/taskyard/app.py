@@ -32,6 +32,7 @@ from taskyard.http.dialect import Dialect, application
 from taskyard.loops.handlers import Handlers
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.supervisor import Supervisor, server_loops
+from taskyard.loops.switchboard import LOOPBACK
 from taskyard.loops.worker import SLOTS, Worker
 from taskyard.service.services import Services, build_services
 from taskyard.store.opening import open_database
@@ -77,7 +78,12 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
         from taskyard.client.desk import HttpDesk
 
         worker = _worker(
-            HttpDesk(working.url, working.key), handlers, working.slots, working.lease, working.name
+            HttpDesk(working.url, working.key),
+            handlers,
+            working.slots,
+            working.lease,
+            working.name,
+            working.reachable_at,
         )
         return _until_told(worker, ready, working.url, config)
     assert working.database is not None
@@ -87,7 +93,12 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
             organisation=store.write(lambda r: _organisation(r, config)), identity="system", name="worker"
         )
         worker = _worker(
-            StoreDesk(store, services, actor), handlers, working.slots, working.lease, working.name
+            StoreDesk(store, services, actor),
+            handlers,
+            working.slots,
+            working.lease,
+            working.name,
+            working.reachable_at,
         )
         return _until_told(worker, ready, working.database, config)
     finally:
@@ -131,7 +142,12 @@ class House:
             if serving.worker and len(handlers):
                 actor = Actor(organisation=organisation, identity="system", name="worker")
                 worker = _worker(
-                    StoreDesk(store, services, actor), handlers, serving.slots, serving.lease, None
+                    StoreDesk(store, services, actor),
+                    handlers,
+                    serving.slots,
+                    serving.lease,
+                    None,
+                    serving.reachable_at,
                 )
             loops = server_loops(store, services, now=now, jitter=random.random)
             return cls(config, store, services, backend, loops, worker, organisation, key_file, types, broken)
@@ -388,7 +404,12 @@ def _shown(found: object) -> str:
 
 
 def _worker(
-    desk: Any, handlers: Handlers, slots: int | None, lease: timedelta | None, name: str | None
+    desk: Any,
+    handlers: Handlers,
+    slots: int | None,
+    lease: timedelta | None,
+    name: str | None,
+    reachable_at: str | None,
 ) -> Worker:
     return Worker(
         desk,
@@ -399,6 +420,7 @@ def _worker(
         name=name,
         lease=lease or LEASE,
         version=__version__,
+        reachable_at=reachable_at or LOOPBACK,
     )
 
 

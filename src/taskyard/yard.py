@@ -310,7 +310,12 @@ class Yard:
     # -- work --------------------------------------------------------------------------------------------------------------------
 
     def work(
-        self, *, slots: int | None = None, lease: timedelta = LEASE, grace: timedelta | None = None
+        self,
+        *,
+        slots: int | None = None,
+        lease: timedelta = LEASE,
+        grace: timedelta | None = None,
+        reachable_at: str | None = None,
     ) -> int:
         """
         Run tasks on this thread until SIGTERM or SIGINT, then finish what runs; return the exit code.
@@ -320,9 +325,10 @@ class Yard:
             lease: How long this worker may be silent before its tasks go to others.
             grace: What still runs so long after the signal is given back for others; None waits for it. A second signal gives it
                 back at once.
+            reachable_at: This machine's address for the machines of executors; without it, for those of this machine alone.
         """
         opened = self.open_parts()
-        worker = self.worker(slots=slots, lease=lease)
+        worker = self.worker(slots=slots, lease=lease, reachable_at=reachable_at)
         signals = 0
 
         def drain(_signal: int, _frame: object) -> None:
@@ -335,11 +341,16 @@ class Yard:
 
     @contextmanager
     def working(
-        self, *, slots: int | None = None, lease: timedelta = LEASE, grace: timedelta | None = None
+        self,
+        *,
+        slots: int | None = None,
+        lease: timedelta = LEASE,
+        grace: timedelta | None = None,
+        reachable_at: str | None = None,
     ) -> "Iterator[Worker]":
         """Within: tasks run on threads beside the program; at the end, what runs is finished."""
         opened = self.open_parts()
-        worker = self.worker(slots=slots, lease=lease)
+        worker = self.worker(slots=slots, lease=lease, reachable_at=reachable_at)
         with _upkeep(opened, self._now, self._jitter):
             worker.start()
             try:
@@ -370,9 +381,11 @@ class Yard:
         lease: timedelta = LEASE,
         restart: bool = True,
         until_idle: bool = False,
+        reachable_at: str | None = None,
     ) -> "Worker":
         """Return a worker for this yard's handlers, not yet started."""
         from taskyard.loops.store_desk import StoreDesk
+        from taskyard.loops.switchboard import LOOPBACK
         from taskyard.loops.worker import SLOTS, Worker
 
         opened = self.open_parts()
@@ -385,6 +398,7 @@ class Yard:
             lease=lease,
             restart=restart,
             until_idle=until_idle,
+            reachable_at=reachable_at or LOOPBACK,
         )
 
     def _write(self, work: "Callable[[Opened, Records], Answer]") -> Answer:

@@ -96,3 +96,26 @@ def steps(ctx: SyncContext, folder: str) -> list[str]:
         while True:
             time.sleep(1)
     return [*done, ctx.step("three", mark, "three")]
+
+
+def spin(ctx: SyncContext, folder: str) -> None:
+    """Work until a call of the context says that nobody wants it any more."""
+    ctx.publish("pid", os.getpid())
+    try:
+        while True:
+            ctx.progress(1, total=2)
+            time.sleep(0.01)
+    finally:
+        (Path(folder) / f"stopped-{ctx.attempt}").touch()
+
+
+def look_up_and_spin(ctx: SyncContext) -> str:
+    """Work until the context says so when it is asked."""
+    ctx.publish("pid", os.getpid())
+    while not ctx.canceled:
+        time.sleep(0.01)
+    return "I saw it"
+
+
+def fan_out(ctx: SyncContext, count: int) -> list:
+    return [each["number"] for each in ctx.map("each", who, [{"number": n} for n in range(count)])]

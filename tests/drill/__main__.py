@@ -109,15 +109,25 @@ def told(outcome: Outcome, plan: Plan) -> list[str]:
     for promise, faults in reckoning.broken.items():
         lines.append(f"{promise:<46}{len(faults):>8,}")
         lines += [f"    {fault}" for fault in faults[:5]]
-    lines += ["", f"{'recovery, in seconds':<46}{'n':>5}{'p50':>8}{'p99':>8}{'max':>8}"]
-    lines += [_measured("killed → its tasks run elsewhere", reckoning.recoveries)]
     lines += [
-        _measured(
-            f"  the same, less the lease of {plan.lease_s:g} s",
-            [each - plan.lease_s for each in reckoning.recoveries],
-        )
+        "",
+        f"{f'recovery, in seconds; the lease is {plan.lease_s:g}':<46}{'n':>5}{'p50':>8}{'p99':>8}{'max':>8}",
     ]
     stops = outcome.stops
+    over_a_stop = [
+        any(killed < stop.started and ran > stop.stopped for stop in stops)
+        for killed, ran in reckoning.recoveries
+    ]
+    for name, wanted in (
+        ("killed → its tasks run elsewhere", False),
+        ("  where the database stopped meanwhile", True),
+    ):
+        spans = [
+            ran - killed
+            for (killed, ran), over in zip(reckoning.recoveries, over_a_stop, strict=True)
+            if over is wanted
+        ]
+        lines.append(_measured(name, spans))
     lines += [
         _measured(
             "database started → first task settled",

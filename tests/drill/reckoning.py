@@ -1,10 +1,10 @@
 """The reckoning: what was acknowledged, what the database and its feed say became of it, and what the handlers wrote down themselves."""
 
+import itertools
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import psycopg
@@ -34,8 +34,8 @@ class Reckoning:
     run_again: int = 0
     at_once: int = 0
     events: int = 0
-    #: Seconds from a kill until what the killed worker held ran elsewhere, one for each attempt that it held.
-    recoveries: list[float] = field(default_factory=list)
+    #: From which kill until when what the killed worker held ran elsewhere, one for each attempt that it held.
+    recoveries: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def reckon(folder: Path, database: str, client: Client, kills: Sequence[Kill]) -
         run_again=sum(map(len, runs.values())) - len({id for id, _ in runs}),
         at_once=sum(_overlaps(each) for each in _by_task(runs, kills).values()),
         events=events,
-        recoveries=sorted(_recoveries(runs, kills)),
+        recoveries=list(_recoveries(runs, kills)),
     )
 
 
@@ -160,12 +160,14 @@ def _by_task(
 
 def _overlaps(spans: list[tuple[float, float]]) -> int:
     spans.sort()
-    return sum(after[0] < before[1] for before, after in pairwise(spans))
+    return sum(after[0] < before[1] for before, after in itertools.pairwise(spans))
 
 
-def _recoveries(runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill]) -> Iterator[float]:
+def _recoveries(
+    runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill]
+) -> Iterator[tuple[float, float]]:
     killed = {kill.pid: kill.at for kill in kills}
     for (id, attempt), each in runs.items():
         again = runs.get((id, attempt + 1))
         if again and (at := killed.get(each[0].pid)) is not None:
-            yield again[0].began - at
+            yield at, again[0].began

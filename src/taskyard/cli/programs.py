@@ -19,6 +19,7 @@ class Serving:
     worker: bool
     slots: int | None
     lease: timedelta | None
+    reachable_at: str | None
     key_file: Path | None
     log_level: str
     log_json: bool
@@ -46,6 +47,7 @@ class Working:
     name: str | None
     slots: int | None
     lease: timedelta | None
+    reachable_at: str | None
     log_level: str
     log_json: bool
 

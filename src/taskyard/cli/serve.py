@@ -37,6 +37,11 @@ def running_options(command: Callable[..., Any]) -> Callable[..., Any]:
             metavar="SPAN",
             help="How long a worker may be silent before its tasks go to others.",
         ),
+        click.option(
+            "--reachable-at",
+            metavar="ADDRESS",
+            help="This machine's address for the machines of executors, such as a Dask cluster's.",
+        ),
         click.option("--log-level", type=click.Choice(LEVELS), default="info", show_default=True),
         click.option("--log-json", is_flag=True, help="Log lines of JSON."),
     ]
@@ -91,6 +96,7 @@ def serve_command(
     as_json: bool,
     slots: int | None,
     lease: timedelta | None,
+    reachable_at: str | None,
     log_level: str,
     log_json: bool,
 ) -> int:
@@ -111,6 +117,7 @@ def serve_command(
         worker=not no_worker,
         slots=slots,
         lease=lease,
+        reachable_at=reachable_at,
         key_file=key_file or _key_file(database),
         log_level=log_level,
         log_json=log_json,

@@ -33,6 +33,7 @@ def worker_command(
     name: str | None,
     lease: timedelta | None,
     slots: int | None,
+    reachable_at: str | None,
     log_level: str,
     log_json: bool,
 ) -> int:
@@ -58,6 +59,7 @@ def worker_command(
         name=name,
         slots=slots,
         lease=lease,
+        reachable_at=reachable_at,
         log_level=log_level,
         log_json=log_json,
     )

@@ -35,6 +35,13 @@ def outcome_of_error(error: BaseException, no_retry: tuple[type[BaseException], 
     )
 
 
+def not_json(outcome: Outcome, error: Exception) -> Outcome:
+    """Return what becomes of an outcome that cannot be sent to the worker for *error*."""
+    return Failed(
+        f"the {type(outcome).__name__} of the handler cannot be sent: {error}", code="not_json", final=True
+    )
+
+
 class BadInput(TypeError):
     """The task's input does not fit the handler's parameters: another try would not change that."""
 

@@ -2,19 +2,24 @@
 
 import asyncio
 import inspect
-from concurrent.futures import BrokenExecutor, Executor, Future
+from collections.abc import Callable, Sequence
+from concurrent.futures import BrokenExecutor, Future
 from contextvars import copy_context
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, TypeVar, assert_never
+from typing import Final, TypeVar, assert_never
 
-from taskyard.core.outcome import Failed, Outcome
+from taskyard.core.outcome import Failed, Outcome, Stopped
+from taskyard.core.task import Reason
 from taskyard.loops.answering import BadInput, call, outcome_of, outcome_of_error
 from taskyard.loops.attempt import Attempt, Why
 from taskyard.loops.capture import CURRENT
-from taskyard.loops.children import Child, Children
+from taskyard.loops.children import Child, Children, judged
 from taskyard.loops.context import Canceled, Context, Note, Question, SyncContext
+from taskyard.loops.far import Far
 from taskyard.loops.handlers import Handlers, Place
+from taskyard.loops.switchboard import LOOPBACK, Switchboard
 from taskyard.loops.threads import Threads
 
 Got = TypeVar("Got")
@@ -49,34 +54,40 @@ class ThreadLine:
             raise Canceled
 
 
-class NoLine:
-    """The line of a context that was sent to an executor, from where nothing leads back."""
+@dataclass(slots=True)
+class Errand:
+    """What runs on an executor."""
 
-    stopping = False
-
-    async def ask(self, question: Question[Got]) -> Got:
-        raise RuntimeError(
-            f"a handler on an executor cannot {type(question).__name__.lower()}; it can only return"
-        )
-
-    def tell(self, note: Note) -> None:
-        raise RuntimeError("a handler on an executor cannot tell progress or log; it can only return")
+    far: Far
+    future: "Future[None] | None" = None
 
 
 class Bench:
-    """Everything on the worker's loop, unless it says otherwise."""
+    """
+    Everything on the worker's loop, unless it says otherwise.
 
-    def __init__(self, handlers: Handlers) -> None:
+    Args:
+        reachable_at: The address of this machine at which the machines of executors reach it.
+    """
+
+    def __init__(self, handlers: Handlers, reachable_at: str = LOOPBACK) -> None:
         self._loop = asyncio.get_running_loop()
         self._threads = Threads("handler")
         self._children = Children(list(handlers))
+        far = any(handler.place is Place.EXECUTOR for handler in handlers)
+        self._board = Switchboard(handlers, reachable_at, self._errand_told) if far else None
         self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
 
     def start(self) -> None:
+        """Raises Invalid: nothing can listen at *reachable_at*."""
+        if self._board is not None:
+            self._board.start()
         self._children.start()
 
     def close(self) -> None:
-        """Kill the children, and let the threads end when they can."""
+        """Kill the children, hang up on the executors' functions, and let the threads end when they can."""
+        if self._board is not None:
+            self._board.close()
         self._children.close()
         self._threads.close()
 
@@ -122,8 +133,10 @@ class Bench:
             if isinstance(child, Child):
                 self._children.kill(child)
         elif place is Place.EXECUTOR:
-            if attempt.runner.cancel() or why is not Why.CANCELED:
-                attempt.end(attempt.stopped())
+            # What runs is told, and cleans up; a slot is not kept for it when its time is up or the worker must go on without it.
+            assert self._board is not None
+            if not self._board.stop(attempt.runner.far) or why is not Why.CANCELED:
+                self._errand_over(attempt, attempt.stopped())
         else:
             assert_never(place)
 
@@ -177,45 +190,67 @@ class Bench:
         attempt.end(outcome)
 
     def _on_executor(self, attempt: Attempt) -> None:
-        handler, task = attempt.handler, attempt.task
-        executor = handler.executor
+        executor, board = attempt.handler.executor, self._board
         assert executor is not None
-        args, named = handler.arguments(task.input)
+        assert board is not None
+        far = board.far(attempt)
+        errand = attempt.runner = Errand(far)
         try:
-            future = attempt.runner = _submitted(
-                executor, handler.function, SyncContext(task, NoLine()), args, named
-            )
+            _check_fit(far)
+            errand.future = executor.submit(far)
         except Exception as error:  # it is shut down, or broken
-            attempt.end(_outcome_of_executor(error, handler.no_retry))
+            self._executor_failed(attempt, error)
             return
-        future.add_done_callback(
-            lambda done: self._from_elsewhere(attempt, _outcome_of_future(attempt, done))
-        )
+        errand.future.add_done_callback(lambda done: self._soon(self._executor_done, attempt, done))
 
-    def _from_elsewhere(self, attempt: Attempt, outcome: Outcome) -> None:
+    def _executor_done(self, attempt: Attempt, done: "Future[None]") -> None:
+        """Hear of the executor what the line does not tell: that it was never begun, or could not even call back."""
+        assert self._board is not None
+        if attempt.over or self._board.runs(attempt.runner.far):
+            return
+        if done.cancelled():
+            self._errand_over(attempt, attempt.stopped())
+        elif (error := done.exception()) is not None:
+            self._executor_failed(attempt, error)
+        # Else its line tells how it ended, or that it broke.
+
+    def _executor_failed(self, attempt: Attempt, error: BaseException) -> None:
+        self._errand_over(attempt, _outcome_of_executor(error, attempt.handler.no_retry))
+
+    def _errand_told(self, attempt: Attempt, outcome: Outcome, raised: Sequence[str]) -> None:
+        if isinstance(outcome, Stopped) and attempt.why is not None:
+            outcome = attempt.stopped()
+        outcome = judged(outcome, raised, attempt.handler.no_retry)
+        if isinstance(outcome, Failed) and outcome.code == Reason.KILLED:
+            self._errand_over(attempt, outcome)
+        else:  # the executor is about to hear the same
+            attempt.end(outcome)
+
+    def _errand_over(self, attempt: Attempt, outcome: Outcome) -> None:
+        errand = attempt.runner
+        assert isinstance(errand, Errand)
+        assert self._board is not None
+        self._board.forget(errand.far)
+        if errand.future is not None:
+            errand.future.cancel()  # so that a cluster does not begin anew what died with a machine
+        attempt.end(outcome)
+
+    def _soon(self, call: Callable[..., None], *args: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(attempt.end, outcome)
+            self._loop.call_soon_threadsafe(call, *args)
         except RuntimeError:  # the worker ended without it
             return
 
+    def _from_elsewhere(self, attempt: Attempt, outcome: Outcome) -> None:
+        self._soon(attempt.end, outcome)
 
-def _submitted(
-    executor: Executor, function: Any, context: SyncContext, args: tuple[Any, ...], named: dict[str, Any]
-) -> "Future[Any]":
+
+def _check_fit(far: Far) -> None:
+    """Raises BadInput: before it travels anywhere."""
     try:
-        inspect.signature(function).bind(context, *args, **named)
+        inspect.signature(far.function).bind(None, *far.args, **far.named)
     except TypeError as error:
         raise BadInput(f"the input does not fit the handler: {error}") from None
-    return executor.submit(function, context, *args, **named)
-
-
-def _outcome_of_future(attempt: Attempt, done: "Future[Any]") -> Outcome:
-    if done.cancelled():
-        return attempt.stopped()
-    error = done.exception()
-    if error is None:
-        return outcome_of(done.result())
-    return _outcome_of_executor(error, attempt.handler.no_retry)
 
 
 def _outcome_of_executor(error: BaseException, no_retry: tuple[type[BaseException], ...]) -> Outcome:

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from taskyard.core.outcome import Failed, Outcome
-from taskyard.loops.answering import call, outcome_of, outcome_of_error
+from taskyard.loops.answering import call, not_json, outcome_of, outcome_of_error
 from taskyard.loops.capture import CURRENT, capturing
 from taskyard.loops.context import Context, Note, Question, SyncContext, Wrote
 from taskyard.loops.frames import Answered, Ask, Ended, Refused, Run, Tell, Unpacker, packed
@@ -122,13 +121,7 @@ def _send_end(pipe: Pipe, ended: Ended) -> None:
     except (EOFError, ConnectionError):
         raise
     except Exception as error:
-        pipe.send(Ended(_not_json(ended.outcome, error)))
-
-
-def _not_json(outcome: Outcome, error: Exception) -> Outcome:
-    return Failed(
-        f"the {type(outcome).__name__} of the handler cannot be sent: {error}", code="not_json", final=True
-    )
+        pipe.send(Ended(not_json(ended.outcome, error)))
 
 
 @contextlib.contextmanager

@@ -95,7 +95,7 @@ class Child(asyncio.Protocol):
                 self._asked.add(asked)
                 asked.add_done_callback(self._asked.discard)
             case Ended(outcome, raised):
-                self._end(_judged(outcome, raised, attempt.handler.no_retry))
+                self._end(judged(outcome, raised, attempt.handler.no_retry))
             case _:
                 raise TypeError(f"{message!r} is not a message of a child")
 
@@ -117,7 +117,7 @@ class Child(asyncio.Protocol):
             self._transport.write(packed(message))
 
 
-def _judged(outcome: Outcome, raised: Sequence[str], no_retry: tuple[type[BaseException], ...]) -> Outcome:
+def judged(outcome: Outcome, raised: Sequence[str], no_retry: tuple[type[BaseException], ...]) -> Outcome:
     """Apply ``no_retry`` to an error of which only the names of its classes came over."""
     final = {f"{each.__module__}.{each.__qualname__}" for each in no_retry}
     if isinstance(outcome, Failed) and not final.isdisjoint(raised):

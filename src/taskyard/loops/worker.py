@@ -18,6 +18,7 @@ from taskyard.loops.capture import capturing
 from taskyard.loops.desk import Desk
 from taskyard.loops.handlers import Handlers
 from taskyard.loops.shift import Shift
+from taskyard.loops.switchboard import LOOPBACK
 
 #: How many attempts run at once unless it is said.
 SLOTS: Final = 20
@@ -41,6 +42,7 @@ class Worker:
         name: What people see; this machine's and process's unless it is said.
         restart: Whether it begins a new shift when its lease was lost; else it ends, with exit code 75.
         until_idle: End when nothing is ready for it and nothing runs.
+        reachable_at: The address of this machine at which the machines of executors reach it, where there are any.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Worker:
         restart: bool = True,
         until_idle: bool = False,
         version: str = "",
+        reachable_at: str = LOOPBACK,
     ) -> None:
         if slots < 1:
             raise Invalid(f"a worker needs at least one slot, not {slots}")
@@ -71,6 +74,7 @@ class Worker:
         self._restart = restart
         self._until_idle = until_idle
         self._version = version
+        self._reachable_at = reachable_at
         self._shift: Shift | None = None
         self._draining = False
         self._lock = threading.RLock()  # a signal may come while it is held
@@ -136,7 +140,7 @@ class Worker:
     async def _shifts(self) -> int:
         losses = 0
         while not self._draining:
-            bench = Bench(self._handlers)
+            bench = Bench(self._handlers, self._reachable_at)
             bench.start()
             shift = self._shift = Shift(
                 self._desk,
