@@ -16,6 +16,7 @@ from taskyard.service.services import build_services
 from taskyard.service.tasks import Submission
 from taskyard.store.sqlite import SqliteDatabase
 from taskyard.store.sqlite.engine import _text
+from taskyard.store.statements import shared
 from taskyard.store.store import Store
 
 INDEXES = {
@@ -92,11 +93,14 @@ def _yard(folder, full_of):
     return database.path
 
 
-@pytest.mark.parametrize("statement", INDEXES)
-def test_a_move_reads_its_index(plans, statement):
-    plan = " | ".join(
-        row[3] for row in plans.execute("EXPLAIN QUERY PLAN " + _text(statement), _anything(statement))
-    )
+MANY = [name for name in INDEXES if shared().statements[name].given]
+
+
+@pytest.mark.parametrize(("statement", "rows"), [(name, 1) for name in INDEXES] + [(name, 32) for name in MANY])
+def test_a_move_reads_its_index(plans, statement, rows):
+    text = _text(statement, (), rows)
+    values = (None,) * (rows * len(shared().statements[statement].given)) if rows > 1 else _anything_for(text)
+    plan = " | ".join(row[3] for row in plans.execute("EXPLAIN QUERY PLAN " + text, values))
 
     assert INDEXES[statement] in plan, plan
     assert "SCAN tasks" not in plan, plan

@@ -59,6 +59,14 @@ def test_sqlite_understands(embedded, name, conditions):
     assert "{" not in sql
 
 
+@pytest.mark.parametrize("name", [name for name, each in sorted(shared().statements.items()) if each.given])
+def test_sqlite_understands_many_rows_at_once(embedded, name):
+    sql = _text(name, (), 3)
+
+    assert embedded.execute(f"EXPLAIN {sql}", (None,) * sql.count("?")).fetchall()
+    assert "{" not in sql
+
+
 @pytest.mark.parametrize(("name", "conditions"), VARIANTS)
 def test_postgres_understands(shared_server, name, conditions):
     named = text(name, conditions)

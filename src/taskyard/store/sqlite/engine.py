@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from operator import itemgetter
 from pathlib import Path
 from typing import Final
@@ -26,6 +27,9 @@ CHECKPOINT_PAGES: Final = 1_000
 #: Past this the log is emptied for good, at the price of writers waiting for readers for a moment.
 RESTART_PAGES: Final = 32_000
 CACHE_KIB: Final = 16 * 1024
+#: How many given rows one run of a statement takes: of so many, then of so many, … A run costs as much as several rows do,
+#: most of all where it RETURNs; more rows than these gain nothing.
+ROWS_AT_ONCE: Final = (32, 8, 1)
 
 #: What fails before a commit is promised, and leaves nothing half done: a quota, a limit of the process, a full disk under the
 #: index of the log. SQLite undoes the transaction, and the next one may go through.
@@ -54,25 +58,51 @@ FRAGMENTS: Final[Mapping[str, str]] = {
 
 
 @cache
-def _text(name: str, conditions: tuple[str, ...] = ()) -> str:
+def _text(name: str, conditions: tuple[str, ...] = (), rows: int = 1) -> str:
+    """Return a statement as SQLite takes it, for so many given *rows* at once."""
     statement = shared().statements[name]
     text = statement.text.replace(
         "{where}", "".join(f" AND {shared().conditions[each]}" for each in conditions)
     )
-    # One row at a time, bound directly: UPDATE … FROM a subquery would first copy its rows into a table of their own.
-    text = re.sub(r"FROM\s+\{(?:locked_)?given\}", "", text)
-    for position, (column, _) in enumerate(statement.given, start=1):
-        text = re.sub(rf"\bgiven\.{column}\b", f"?{position}", text)
+    if rows > 1:
+        columns = ", ".join(column for column, _ in statement.given)
+        row = "(" + ", ".join("?" * len(statement.given)) + ")"
+        text = re.sub(r"\{(?:locked_)?given\}", "given", _by_number_alone(text))
+        text = f"WITH given ({columns}) AS (VALUES {', '.join([row] * rows)})\n{text}"
+    else:
+        # Bound directly: UPDATE … FROM a subquery would first copy its row into a table of its own.
+        text = re.sub(r"FROM\s+\{(?:locked_)?given\}", "", text)
+        for position, (column, _) in enumerate(statement.given, start=1):
+            text = re.sub(rf"\bgiven\.{column}\b", f"?{position}", text)
     text = re.sub(r"\{any:(\w+)\}", r"IN (SELECT value FROM json_each(:\1))", text)
     for fragment, replacement in FRAGMENTS.items():
         text = text.replace("{" + fragment + "}", replacement)
     return text
 
 
+def _by_number_alone(text: str) -> str:
+    """
+    Put the fence of an UPDATE into expressions, so that rows are found by the numbers that are given and by no other index.
+    (COALESCE, since the planner sees through anything that is NULL for a NULL: that would mean IS NOT NULL to it.)
+    """
+    before, where, fence = text.partition("WHERE  tasks.number = given.number")
+    return before + where + re.sub(r"\btasks\.(state|holder)(?= (?:=|IN\b))", r"COALESCE(tasks.\1, '')", fence)
+
+
 @cache
 def _columns(name: str) -> Callable[[Mapping[str, Value]], tuple[Value, ...]]:
     columns = [column for column, _ in shared().statements[name].given]
     return itemgetter(*columns) if len(columns) > 1 else lambda row: (row[columns[0]],)
+
+
+def _runs(name: str, given: Sequence[Mapping[str, Value]]) -> Iterator[tuple[str, tuple[Value, ...]]]:
+    """Yield the texts and values that take all of *given*, several rows at once."""
+    columns, start = _columns(name), 0
+    for rows in ROWS_AT_ONCE:
+        text = _text(name, (), rows)
+        while len(given) - start >= rows:
+            yield text, tuple(chain.from_iterable(map(columns, given[start : start + rows])))
+            start += rows
 
 
 def _bound(values: Mapping[str, Value]) -> dict[str, Value]:
@@ -160,7 +190,7 @@ class SqliteConnection:
         if not given:
             return []
         with _translated():
-            return self._raw.executemany(_text(statement), map(_columns(statement), given)).fetchall()
+            return [row for text, values in _runs(statement, given) for row in self._raw.execute(text, values)]
 
     def now(self) -> datetime:
         return self._clock()
