@@ -96,7 +96,9 @@ def _yard(folder, full_of):
 MANY = [name for name in INDEXES if shared().statements[name].given]
 
 
-@pytest.mark.parametrize(("statement", "rows"), [(name, 1) for name in INDEXES] + [(name, 32) for name in MANY])
+@pytest.mark.parametrize(
+    ("statement", "rows"), [(name, 1) for name in INDEXES] + [(name, 32) for name in MANY]
+)
 def test_a_move_reads_its_index(plans, statement, rows):
     text = _text(statement, (), rows)
     values = (None,) * (rows * len(shared().statements[statement].given)) if rows > 1 else _anything_for(text)

@@ -86,7 +86,9 @@ def _by_number_alone(text: str) -> str:
     (COALESCE, since the planner sees through anything that is NULL for a NULL: that would mean IS NOT NULL to it.)
     """
     before, where, fence = text.partition("WHERE  tasks.number = given.number")
-    return before + where + re.sub(r"\btasks\.(state|holder)(?= (?:=|IN\b))", r"COALESCE(tasks.\1, '')", fence)
+    return (
+        before + where + re.sub(r"\btasks\.(state|holder)(?= (?:=|IN\b))", r"COALESCE(tasks.\1, '')", fence)
+    )
 
 
 @cache
@@ -190,7 +192,9 @@ class SqliteConnection:
         if not given:
             return []
         with _translated():
-            return [row for text, values in _runs(statement, given) for row in self._raw.execute(text, values)]
+            return [
+                row for text, values in _runs(statement, given) for row in self._raw.execute(text, values)
+            ]
 
     def now(self) -> datetime:
         return self._clock()
