@@ -2,6 +2,8 @@
 
 import queue
 import threading
+import time
+from contextlib import suppress
 
 import psycopg
 import pytest
@@ -9,6 +11,8 @@ import pytest
 from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.sqlite import SqliteDatabase
 from taskyard.store.store import Store
+
+PATIENCE_S = 20
 
 
 @pytest.fixture
@@ -51,8 +55,8 @@ class Ear:
             self._heard.put(topics)
         self._heard.put(None)
 
-    def next(self):
-        return self._heard.get(timeout=20)
+    def next(self, within=PATIENCE_S):
+        return self._heard.get(timeout=within)
 
 
 def tell(store, *topics):
@@ -61,10 +65,12 @@ def tell(store, *topics):
 
 def heard(ear, store, topic):
     """Tell until it is heard: nothing promises that the ear listens already."""
-    said = set()
+    said, until = set(), time.monotonic() + PATIENCE_S
     while topic not in said:
+        assert time.monotonic() < until, "it hears nothing"
         tell(store, topic)
-        said |= ear.next() or set()
+        with suppress(queue.Empty):
+            said |= ear.next(within=0.1) or set()
     return said
 
 
