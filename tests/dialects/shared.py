@@ -35,7 +35,7 @@ Request = tuple[str, str, Any]
 @dataclass(frozen=True, kw_only=True)
 class Place:
     """
-    A yard as the clients of one wire find it.
+    A yard as the clients of one wire find it; its organisation is the yard's.
 
     Args:
         credentials: Headers of somebody who may do everything on this wire.
@@ -62,12 +62,13 @@ class Sample:
     What the suite must know of one dialect.
 
     Args:
-        furnish: Makes in a fresh yard what this wire's clients need, sets ``yard.actor`` to somebody of their organisation, and says
-            what there is.
+        furnish: Makes in a fresh yard what this wire's clients need, whatever other samples have made there, and says what there
+            is.
         wrong: Headers with credentials that prove nothing, each turned away with 401 like none at all.
         is_error: Whether a body, decoded, is this wire's own error body for a status.
         error_media: The media type of error bodies.
         statuses: Where a kind of refusal has another status here than elsewhere; a member of the kind has its kind's.
+        sees_all: Whether this wire shows every task of the organisation, whoever has made it.
         look: Asks the wire for one task (``(wire, task)``); its word for the task's state, None where the wire shows none. It fails
             where the wire shows nothing of a task that it should show.
         words: What ``look`` finds instead of the dialect's word for the state, by way (see :data:`WAYS`).
@@ -88,6 +89,7 @@ class Sample:
     is_error: Callable[[Any, int], bool]
     error_media: str = "application/json"
     statuses: Mapping[type[TaskyardError], int] = field(default_factory=dict)
+    sees_all: bool = False
     look: Callable[["Wire", Task], str | None]
     words: Mapping[str, str | None] = field(default_factory=dict)
     show: Callable[["Wire"], Task] = lambda wire: wire.yard.submit(**wire.place.task)
@@ -134,7 +136,18 @@ class Wire:
         self.yard = yard
         self.place = self.sample.furnish(yard)
         self.backend = self.make_backend(Backend)
-        self.app = application(self.dialect, self.backend, at=self.dialect.prefix)
+        self.root = self.dialect.prefix
+        self.transport: httpx.AsyncBaseTransport = self._answered_here()
+
+    def _answered_here(self) -> httpx.AsyncBaseTransport:
+        return httpx.ASGITransport(application(self.dialect, self.backend, at=self.root))
+
+    def served_at(self, url: str) -> "Wire":
+        """Give the same wire as a real server answers it below *url*."""
+        other = self.but()
+        other.root = url
+        other.transport = httpx.AsyncHTTPTransport()
+        return other
 
     def make_backend(self, kind: Callable[..., Backend]) -> Backend:
         return kind(
@@ -151,7 +164,7 @@ class Wire:
         other.__dict__.update(self.__dict__)
         other.backend = backend or self.backend
         other.dialect = replace(self.dialect, **changes)
-        other.app = application(other.dialect, other.backend, at=other.dialect.prefix)
+        other.transport = other._answered_here()
         return other
 
     def ask(
@@ -188,11 +201,9 @@ class Wire:
     async def _exchange(
         self, method: str, path: str, content: bytes | None, headers: Mapping[str, str], named: Any
     ) -> httpx.Response:
-        transport = httpx.ASGITransport(self.app)
         encoded = {name: value.encode("latin-1") for name, value in headers.items()}
-        async with httpx.AsyncClient(transport=transport, base_url="http://yard", timeout=60) as client:
-            url = self.dialect.prefix + path
-            return await client.request(method, url, content=content, headers=encoded, **named)
+        async with httpx.AsyncClient(transport=self.transport, base_url="http://yard", timeout=60) as client:
+            return await client.request(method, self.root + path, content=content, headers=encoded, **named)
 
     def is_own(self, answer: httpx.Response, asked: str, *, breaks: bool = False) -> None:
         """Fail unless an answer is one that this wire may give."""

@@ -16,7 +16,7 @@ def bearer(yard: Yard, organisation: int) -> dict[str, str]:
 
 def furnish(yard: Yard) -> Place:
     ours = bearer(yard, yard.organisation)
-    return Place(credentials=ours, stranger=bearer(yard, yard.other_organisation().organisation))
+    return Place(credentials=ours, stranger=bearer(yard, yard.other_organisation("not-native").organisation))
 
 
 def is_error(body: Any, status: int) -> bool:
@@ -52,6 +52,7 @@ sample = Sample(
     wrong=({"Authorization": "Bearer ty_wrong"}, {"Authorization": "Bearer a\tb"}),
     is_error=is_error,
     error_media="application/problem+json",
+    sees_all=True,
     look=lambda wire, task: wire.ask("GET", f"/tasks/{task.id}").json()["state"],
     walk=walk,
     lists=lambda place: "/tasks",

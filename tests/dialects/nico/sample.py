@@ -6,7 +6,6 @@ from typing import Any
 
 import jwt
 
-from taskyard.core.actor import Actor
 from taskyard.core.errors import Invalid
 from taskyard.core.operation import Operation, RackWork
 from taskyard.core.task import Task
@@ -33,8 +32,10 @@ def bearer(
 
 
 def furnish(yard: Yard) -> Place:
-    site, *_ = yard.write(yard.services.sites.load, read_inventory(inventory()))
-    yard.actor = Actor(organisation=site.organisation, identity="user:1", name="ana", number=1)
+    document = inventory()
+    document["site"][0]["organisation"] = "default"
+    site, *_ = yard.write(yard.services.sites.load, read_inventory(document))
+    assert site.organisation == yard.organisation
     rack, *_ = yard.read(yard.services.sites.racks, site)
     trays = [tray for tray in yard.read(yard.services.sites.trays, site) if tray.rack == rack.id]
     work = RackWork(
@@ -56,7 +57,11 @@ def furnish(yard: Yard) -> Place:
         task=task,
         names={"org": ORG},
         query={"siteId": site.id},
-        settings={"shared_secret": SHARED_SECRET, "secret_key": "a key to seal credentials with"},
+        settings={
+            "shared_secret": SHARED_SECRET,
+            "secret_key": "a key to seal credentials with",
+            "organisations": {ORG: "default"},
+        },
         more={"site": site.id, "rack": rack.id, "tray": trays[0].id},
     )
 

@@ -16,7 +16,10 @@ def basic(login: str, password: str = PASSWORD) -> dict[str, str]:
 
 
 def furnish(yard: Yard) -> Place:
-    for login, organisation in (("ana", yard.organisation), ("bo", yard.other_organisation().organisation)):
+    for login, organisation in (
+        ("ana", yard.organisation),
+        ("bo", yard.other_organisation("not-pulp").organisation),
+    ):
         admin = Actor(organisation=organisation, identity="system", permissions=ALL)
         yard.write(yard.services.accounts.create_user, admin, login, role="admin", password=PASSWORD)
     return Place(
@@ -33,6 +36,7 @@ sample = Sample(
     wrong=(basic("ana", "wrong"), basic("nobody"), basic("ana", ""), basic("a\0na"), basic("ana", "\0")),
     is_error=is_error,
     statuses={Forbidden: 401, Invalid: 400},
+    sees_all=True,
     look=lambda wire, task: wire.ask("GET", f"/tasks/{task.id}/").json()["state"],
     words={"timed_out": "timed_out"},
     # This wire has no pages: its list is whole.

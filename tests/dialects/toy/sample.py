@@ -21,10 +21,12 @@ def walk(wire: Wire) -> Iterator[list[int]]:
 
 sample = Sample(
     furnish=lambda yard: Place(
-        credentials=key(yard, yard.organisation), stranger=key(yard, yard.other_organisation().organisation)
+        credentials=key(yard, yard.organisation),
+        stranger=key(yard, yard.other_organisation("not-toy").organisation),
     ),
     wrong=({"X-Toy-Key": "ty_wrong"}, {"X-Toy-Key": "é"}, {"X-Toy-Key": ""}),
     is_error=lambda body, status: body.keys() == {"oops"} and bool(body["oops"]),
+    sees_all=True,
     look=lambda wire, task: wire.ask("GET", f"/plays/{task.number}").json()["is"],
     walk=walk,
     id_of=lambda task: task.number,
