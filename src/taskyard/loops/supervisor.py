@@ -4,11 +4,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
-from taskyard.loops import reaper, scheduler
+from taskyard.loops import reaper, roller, scheduler
 from taskyard.loops.culler import Culler
 from taskyard.loops.janitor import Janitor
 from taskyard.loops.loop import Loop, Pulse
 from taskyard.loops.reaper import Reaper
+from taskyard.loops.roller import Roller
 from taskyard.loops.scheduler import Scheduler
 from taskyard.service.janitor import Keep
 from taskyard.service.services import Services
@@ -71,7 +72,7 @@ def server_loops(
     keep: Keep = Keep(),  # noqa: B008 (frozen)
 ) -> Supervisor:
     """
-    Return the loops that every server runs: scheduler, reaper, janitor and culler. Any number of servers may run them on one database.
+    Return the loops that every server runs: scheduler, reaper, janitor, culler and roller. Any number of servers may run them on one database.
 
     Idle, they ask the store less than one question a second together.
     """
@@ -85,6 +86,7 @@ def server_loops(
             loop("reaper", Reaper(store, services).tick, reaper.TOPIC),
             loop("janitor", Janitor(store, keep).tick),
             loop("culler", Culler(store, services.culling).tick),
+            loop("roller", Roller(store, services.rollouts).tick, roller.TOPIC),
         ],
         now,
     )

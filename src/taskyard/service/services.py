@@ -14,6 +14,7 @@ from taskyard.service.inbox import Inbox
 from taskyard.service.operations import Operations
 from taskyard.service.questionnaires import Questionnaires
 from taskyard.service.queues import Queues
+from taskyard.service.rollouts import Rollouts
 from taskyard.service.rules import Rules
 from taskyard.service.runs import Runs
 from taskyard.service.schedules import Schedules
@@ -37,6 +38,7 @@ class Services:
     sites: Sites
     rules: Rules
     operations: Operations
+    rollouts: Rollouts
     questionnaires: Questionnaires
     federation: Federation
 
@@ -58,6 +60,7 @@ def build_services(
     work = Work(tasks, new_id, jitter, max_payload_bytes=max_payload_bytes)
     schedules = Schedules(tasks, new_id, max_payload_bytes=max_payload_bytes)
     sites = Sites(new_id)
+    operations = Operations(tasks, sites)
     return Services(
         tasks=tasks,
         work=work,
@@ -71,7 +74,8 @@ def build_services(
         feed=Feed(),
         sites=sites,
         rules=Rules(new_id),
-        operations=Operations(tasks, sites),
+        operations=operations,
+        rollouts=Rollouts(sites, operations, new_id),
         questionnaires=Questionnaires(tasks),
         federation=Federation(),
     )

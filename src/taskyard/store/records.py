@@ -7,6 +7,7 @@ from taskyard.store.engine import Connection
 from taskyard.store.events import EventRecords
 from taskyard.store.inbox import InboxRecords
 from taskyard.store.queues import QueueRecords
+from taskyard.store.rollouts import RolloutRecords
 from taskyard.store.rules import RuleRecords
 from taskyard.store.schedules import ScheduleRecords
 from taskyard.store.sites import SiteRecords
@@ -35,6 +36,7 @@ class Records:
         self.inbox = InboxRecords(connection)
         self.sites = SiteRecords(connection)
         self.rules = RuleRecords(connection)
+        self.rollouts = RolloutRecords(connection)
         self.news: set[str] = set()
         self._now: datetime | None = None
 

@@ -276,7 +276,7 @@ def test_what_comes_first_is_refused_first(wire, mint):
     assert shown(wire.ask("PATCH", "/rack/power", token=tenant, body={}))[0] == 400
 
 
-@pytest.mark.parametrize("path", ["/task/run", "/rack/validation", "/tray/validation"])
+@pytest.mark.parametrize("path", ["/rack/validation", "/tray/validation"])
 def test_what_is_not_there_yet_says_so(wire, path):
     assert shown(wire.get(path))[0] == 501
 

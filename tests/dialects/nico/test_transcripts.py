@@ -39,6 +39,19 @@ RULE = {
     "operationCode": "power_on",
     "ruleDefinition": {"version": "v1", "steps": [STEP]},
 }
+RUN = {
+    "siteId": "{site}",
+    "name": "Rollout",
+    "options": {"maxConcurrentTargets": 1, "phasePolicy": {"equal": {"phaseCount": 1}, "autoAdvance": False}},
+    "operation": {"firmware": {"version": "25.03.1"}},
+}
+A_RUN = {
+    "name": is_text,
+    "operationType": "FirmwareControl",
+    "totalPhases": is_whole,
+    "created": is_time,
+    "updated": is_time,
+}
 NO_ROLE = "User does not have Provider Admin role with org"
 BAD_POWER = "Failed to validate power control request data"
 BAD_FIRMWARE = "Failed to validate firmware update request data"
@@ -136,6 +149,12 @@ EXCHANGES = [
     (73, "", "PATCH", "/task/rule/{random}", {"body": {**SITE, "name": "x"}}, 404, refusal("Rule not found")),
     (74, "rule", "DELETE", "/task/rule/{rule}", {"query": SITE}, 204, None),
     (75, "", "DELETE", "/task/rule/not-a-uuid", {"query": SITE}, 400, refusal("Invalid Rule ID specified in URL")),
+    (76, "", "POST", "/task/run", {"body": RUN}, 201, {**A_RUN, "id": is_uuid, "status": "Pending", "statusReason": "None"}),
+    (77, "", "POST", "/task/run", {"body": {**RUN, "operation": {}}}, 400, refusal()),
+    (79, "run", "POST", "/task/run/{run}/pause", {"body": SITE}, 202,
+     {**A_RUN, "id": "{run}", "status": "Paused", "statusReason": "OperatorPaused"}),
+    (80, "run", "POST", "/task/run/{run}/cancel", {"body": {**SITE, "reason": "changed plan"}}, 202,
+     {**A_RUN, "id": "{run}", "status": "Cancelled", "statusReason": is_text}),
     (82, "", "GET", "/rack", {"query": SITE}, 200, each({"id": is_uuid, "name": is_text, "nvLinkDomainIds": each(is_uuid)}, 1), FIRST_PAGE),
     (83, "", "GET", "/tray", {"query": {**SITE, "rackId": "{rack}"}}, 200,
      each({"id": is_uuid, "type": one_of("Compute", "NVSwitch", "PowerShelf"), "rackId": "{rack}"}, 1), FIRST_PAGE),
@@ -165,6 +184,8 @@ def names_for(wire, before):
         wire.ask("POST", f"/task/{names['task']}/cancel", body={"siteId": wire.site})
     elif before == "rule":
         names["rule"] = wire.rule()["id"]
+    elif before == "run":
+        names["run"] = wire.ask("POST", "/task/run", body=filled(RUN, names)).json()["id"]
     return names
 
 

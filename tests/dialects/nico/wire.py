@@ -145,6 +145,11 @@ class Wire:
         desk = StoreDesk(self.yard.store, self.yard.services, self.actor)
         Worker(desk, handlers, new_id=new_id, jitter=lambda: 0.0, until_idle=True).run()
 
+    def roll(self):
+        """Carry on what runs over many racks."""
+        for number in self.yard.read(lambda records: records.rollouts.open()):
+            self.yard.write(self.yard.services.rollouts.carry_on, number)
+
     @property
     def seal(self):
         return settings_of(self.backend).seal

@@ -99,3 +99,104 @@ class UpdateRuleBody(msgspec.Struct, rename="camel"):
     name: str | None = None
     description: str | None = None
     rule_definition: DefinitionBody | None = None
+
+
+class RunSiteBody(msgspec.Struct, rename="camel"):
+    site_id: str | None = None
+
+
+class AdvanceRunBody(RunSiteBody, rename="camel"):
+    expected_phase_index: int | None = None
+
+
+class CancelRunBody(RunSiteBody, rename="camel"):
+    reason: str | None = None
+
+
+class PercentageBody(msgspec.Struct, rename="camel"):
+    percent: int | None = None
+    seed: str | None = None
+
+
+class SelectorBody(msgspec.Struct, rename="camel"):
+    percentage: PercentageBody | None = None
+
+
+class FailureRateBody(msgspec.Struct, rename="camel"):
+    scope: str | None = None
+    threshold_percent: int | None = None
+
+
+class FailureCountBody(msgspec.Struct, rename="camel"):
+    scope: str | None = None
+    threshold_count: int | None = None
+
+
+class GateBody(msgspec.Struct, rename="camel"):
+    failure_rate: FailureRateBody | None = None
+    failure_count: FailureCountBody | None = None
+
+
+class SafetyBody(msgspec.Struct, rename="camel"):
+    gates: list[GateBody] | None = None
+
+
+class ConflictRetryBody(msgspec.Struct, rename="camel"):
+    retry_timeout: str | None = None
+    initial_retry_delay: str | None = None
+    max_retry_delay: str | None = None
+
+
+class ConflictBody(msgspec.Struct, rename="camel"):
+    retry: ConflictRetryBody | None = None
+
+
+class RandomBody(msgspec.Struct, rename="camel"):
+    seed: str | None = None
+
+
+class OrderingBody(msgspec.Struct, rename="camel"):
+    random: RandomBody | None = None
+
+
+class EqualPhasesBody(msgspec.Struct, rename="camel"):
+    phase_count: int | None = None
+
+
+class ListedPhasesBody(msgspec.Struct, rename="camel"):
+    phases: list[int] | None = None
+
+
+class PhasesBody(msgspec.Struct, rename="camel"):
+    equal: EqualPhasesBody | None = None
+    percentage: ListedPhasesBody | None = None
+    count: ListedPhasesBody | None = None
+    auto_advance: bool | None = None
+
+
+class RunOptionsBody(msgspec.Struct, rename="camel"):
+    max_concurrent_targets: int | None = None
+    safety_policy: SafetyBody | None = None
+    conflict_policy: ConflictBody | None = None
+    ordering_policy: OrderingBody | None = None
+    phase_policy: PhasesBody | None = None
+
+
+class RunFirmwareBody(msgspec.Struct, rename="camel"):
+    version: str | None = None
+    rule_id: str | None = None
+    override_readiness_check: bool | None = None
+    sub_targets: list[str] | None = None
+
+
+class RunOperationBody(msgspec.Struct, rename="camel"):
+    firmware: RunFirmwareBody | None = None
+    exclude_run_ids: list[str] | None = None
+
+
+class CreateRunBody(RunSiteBody, rename="camel"):
+    name: str | None = None
+    description: str | None = None
+    selector: SelectorBody | None = None
+    options: RunOptionsBody | None = None
+    operation: RunOperationBody | None = None

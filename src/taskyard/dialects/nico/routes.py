@@ -7,6 +7,7 @@ from starlette.responses import Response
 from taskyard.dialects.nico import routes_accounts as accounts
 from taskyard.dialects.nico import routes_operations as operations
 from taskyard.dialects.nico import routes_rules as rules
+from taskyard.dialects.nico import routes_runs as runs
 from taskyard.dialects.nico import routes_sites as sites
 from taskyard.dialects.nico import routes_tasks as tasks
 from taskyard.dialects.nico.refuse import Said
@@ -24,7 +25,6 @@ async def _not_there(call: Call) -> Response:
 
 
 _GET = {"GET": _not_there}
-_POST = {"POST": _not_there}
 
 _PATHS: Sequence[Path] = (
     Path("/user/current", {"GET": accounts.user}),
@@ -34,10 +34,13 @@ _PATHS: Sequence[Path] = (
     Path("/task", {"GET": tasks.of_site}),
     Path("/task/rule", {"GET": rules.search, "POST": rules.create}),
     Path("/task/rule/{id}", {"GET": rules.get, "PATCH": rules.change, "DELETE": rules.delete}),
-    Path("/task/run", {**_GET, **_POST}),
-    Path("/task/run/{id}", _GET),
-    Path("/task/run/{id}/target", _GET),
-    Path("/task/run/{id}/{move}", _POST),
+    Path("/task/run", {"GET": runs.search, "POST": runs.create}),
+    Path("/task/run/{id}", {"GET": runs.get}),
+    Path("/task/run/{id}/target", {"GET": runs.targets}),
+    Path("/task/run/{id}/pause", {"POST": runs.pause}),
+    Path("/task/run/{id}/resume", {"POST": runs.resume}),
+    Path("/task/run/{id}/advance", {"POST": runs.advance}),
+    Path("/task/run/{id}/cancel", {"POST": runs.cancel}),
     Path("/task/{id}", {"GET": tasks.get}),
     Path("/task/{id}/cancel", {"POST": tasks.cancel}),
     Path("/rack", {"GET": sites.racks}),

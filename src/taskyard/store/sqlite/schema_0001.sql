@@ -385,3 +385,48 @@ CREATE TABLE involved (
     PRIMARY KEY (organisation, component, task)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX involved_of_task ON involved (task);
+
+-- One operation over many racks, phase by phase, and what has become of each rack.
+CREATE TABLE rollouts (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL,
+    site         INTEGER NOT NULL REFERENCES sites ON DELETE CASCADE,
+    name         TEXT    NOT NULL,
+    description  TEXT    NOT NULL,
+    operation    TEXT    NOT NULL,
+    code         TEXT    NOT NULL,
+    wanted       TEXT    NOT NULL,
+    policy       TEXT    NOT NULL,
+    status       TEXT    NOT NULL,
+    why          TEXT,
+    message      TEXT    NOT NULL,
+    phases       INTEGER NOT NULL,
+    phase        INTEGER NOT NULL,
+    accepted     INTEGER NOT NULL,
+    actor        TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    started_at   INTEGER,
+    finished_at  INTEGER
+) STRICT;
+CREATE INDEX rollouts_of_site ON rollouts (site, number);
+CREATE INDEX rollouts_open    ON rollouts (number) WHERE status IN ('pending', 'running', 'paused');
+
+CREATE TABLE rollout_targets (
+    number     INTEGER PRIMARY KEY,
+    id         TEXT    NOT NULL UNIQUE,
+    rollout    INTEGER NOT NULL REFERENCES rollouts ON DELETE CASCADE,
+    rack       TEXT    NOT NULL,
+    sequence   INTEGER NOT NULL,
+    phase      INTEGER NOT NULL,
+    task       TEXT,
+    outcome    TEXT    NOT NULL,
+    message    TEXT    NOT NULL,
+    tries      INTEGER NOT NULL,
+    blocked_at INTEGER,
+    retry_at   INTEGER,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX rollout_targets_in_order ON rollout_targets (rollout, sequence);
