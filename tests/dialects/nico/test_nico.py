@@ -129,9 +129,44 @@ def test_shared_secrets_and_pem_keys_are_trusted_too(yard, mint, signing_key):
     }
 
 
+def test_issuers_that_write_roles_otherwise_are_understood_by_their_mappings(yard, mint):
+    mappings = [
+        {"organisation": "Acme-inc", "roles_attribute": "app.roles"},
+        {"organisation_attribute": "tenant.name", "roles": ["TENANT_ADMIN"]},
+    ]
+    table = {
+        "shared_secret": SECRET,
+        "scopes": ["racks"],
+        "audiences": ["a", "b"],
+        "claim_mappings": mappings,
+    }
+    wire = Wire(yard, table, mint)
+    claims = {"key": SECRET, "algorithm": "HS256", "scope": "openid racks", "aud": "b", "realm_access": None}
+
+    def ask(path="/user/current", org=ORG, query=None, **more):
+        answer = wire.ask("GET", path, token=mint(**{**claims, **more}), org=org, query=query)
+        return answer.status_code
+
+    racks = {"path": "/rack", "query": {"siteId": wire.site}}
+    operator = {"app": {"roles": ["PROVIDER_ADMIN", "SOMETHING"]}}
+    assert ask(**racks, **operator) == 200
+    assert ask(**racks, **operator, scope="openid", scp=["racks"]) == 200
+    assert ask(**racks, app={"roles": ["TENANT_ADMIN"]}) == 403
+    assert ask(app={"roles": ["SOMETHING", {"not": "text"}, None]}) == 403
+    assert ask() == ask(app="text") == ask(app={"roles": "PROVIDER_ADMIN"}) == 403
+    assert ask(org="other", **operator) == 401
+    assert ask(org="other", tenant={"name": "Other"}) == 200
+    assert ask(scope="openid", **operator) == ask(scope=5, scp="racks", **operator) == 403
+    assert ask(aud="c", **operator) == 401
+
+
 @pytest.mark.parametrize(
     "table",
     [
+        {"shared_secret": SECRET, "claim_mappings": [{"organisation": "a"}]},
+        {"shared_secret": SECRET, "claim_mappings": [{"roles": ["TENANT_ADMIN"]}]},
+        {"shared_secret": SECRET, "claim_mappings": [{"organisation": "a", "roles": ["ROOT"]}]},
+        {"shared_secret": SECRET, "audiences": [5]},
         {"shared_secret": "short"},
         {"shared_secret": SECRET, "jwks_url": "https://x"},
         {"issuers": [{"shared_secret": SECRET}, {"issuer": "two", "shared_secret": SECRET}]},
@@ -274,11 +309,6 @@ def test_what_comes_first_is_refused_first(wire, mint):
     assert shown(wire.ask("GET", "/task", token=tenant))[0] == 403
     assert shown(wire.ask("PATCH", f"/rack/{wire.rack}/power", token=tenant, body={}))[0] == 403
     assert shown(wire.ask("PATCH", "/rack/power", token=tenant, body={}))[0] == 400
-
-
-@pytest.mark.parametrize("path", ["/rack/validation", "/tray/validation"])
-def test_what_is_not_there_yet_says_so(wire, path):
-    assert shown(wire.get(path))[0] == 501
 
 
 def test_another_api_name_stands_in_paths_and_errors(wire):
@@ -734,3 +764,53 @@ def test_what_ends_by_itself_elsewhere_is_shown_so_here(wire):
 def test_tokens_that_ended_a_moment_ago_are_still_good_for_clocks_that_differ(wire, mint):
     token = mint(f"{ORG}:PROVIDER_ADMIN", exp=int(time.time()) - 1)
     assert wire.ask("GET", "/user/current", token=token).status_code == 200
+
+
+# -- which rule is gone by -------------------------------------------------------------------------------------------------
+
+
+def resolved(wire, **query):
+    """Return the rule that a task goes by which names none."""
+    id = wire.power("on", **query)
+    wire.work()
+    return wire.get(f"/task/{id}").json()["ruleId"]
+
+
+def test_a_site_goes_by_its_default_rule_and_a_rack_by_its_own(wire):
+    default, own = wire.rule(), wire.rule()
+    site = {"siteId": wire.site}
+    path = f"/rack/{wire.rack}/task/rule"
+    assert resolved(wire) is None
+
+    made = wire.ask("POST", f"/task/rule/{default['id']}/default", body=site)
+    assert (made.status_code, made.json()["isDefault"]) == (200, True)
+    assert resolved(wire) == default["id"]
+
+    assert wire.ask("PUT", path, body={**site, "ruleId": own["id"]}).status_code == 204
+    assert [rule["id"] for rule in wire.get(path).json()] == [own["id"]]
+    assert resolved(wire) == own["id"]
+    assert resolved(wire, rack="Rack-02") == default["id"]
+
+    assert wire.ask("DELETE", f"{path}/{own['id']}", query=site).status_code == 204
+    assert wire.get(path).json() == []
+    assert resolved(wire) == default["id"]
+    assert shown(wire.ask("DELETE", f"{path}/{own['id']}", query=site)) == (404, "Rule not found")
+
+
+def test_rules_racks_and_sites_that_are_none_are_refused(wire, mint):
+    rule, nobody, site = wire.rule()["id"], str(uuid.uuid4()), {"siteId": wire.site}
+    path = f"/rack/{wire.rack}/task/rule"
+
+    def put(path, **body):
+        return shown(wire.ask("PUT", path, body=body))
+
+    assert put(path, **site) == (400, "ruleId is required")
+    assert put(path, ruleId=rule) == (400, "siteId is required")
+    assert put(path, **site, ruleId="x") == (400, "ruleId must be a valid UUID")
+    assert put(path, **site, ruleId=nobody) == (404, "Rule not found")
+    assert put(f"/rack/{nobody}/task/rule", **site, ruleId=rule) == (404, "Rack not found")
+    assert shown(wire.ask("POST", f"/task/rule/{nobody}/default", body=site)) == (404, "Rule not found")
+    assert shown(wire.ask("POST", f"/task/rule/{rule}/default", body={})) == (400, "siteId is required")
+    assert shown(wire.ask("DELETE", f"{path}/x", query=site))[0] == 400
+    tenant = mint(f"{ORG}:TENANT_ADMIN", sub="t")
+    assert shown(wire.ask("PUT", path, body={**site, "ruleId": rule}, token=tenant))[0] == 403

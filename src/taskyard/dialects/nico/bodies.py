@@ -101,6 +101,15 @@ class UpdateRuleBody(msgspec.Struct, rename="camel"):
     rule_definition: DefinitionBody | None = None
 
 
+class DefaultRuleBody(msgspec.Struct, rename="camel"):
+    site_id: str | None = None
+
+
+class RackRuleBody(msgspec.Struct, rename="camel"):
+    site_id: str | None = None
+    rule_id: str | None = None
+
+
 class RunSiteBody(msgspec.Struct, rename="camel"):
     site_id: str | None = None
 

@@ -8,7 +8,14 @@ from starlette.requests import Request
 
 from taskyard.core.actor import Actor
 from taskyard.dialects.nico.refuse import Said
-from taskyard.dialects.nico.settings import LEEWAY_SECONDS, Issuer, Settings, settings_of
+from taskyard.dialects.nico.settings import (
+    LEEWAY_SECONDS,
+    MAPPED_ROLES,
+    ClaimMapping,
+    Issuer,
+    Settings,
+    settings_of,
+)
 from taskyard.http.dialect import Backend
 from taskyard.service.federation import OPERATOR, VISITOR, Vouched
 
@@ -23,8 +30,8 @@ async def identify(request: Request, backend: Backend) -> Actor:
         Said: 401 for a token that is not there, not right or over; 403 for one that says nothing of the organisation.
     """
     settings = settings_of(backend)
-    claims = await _claims(_token(request), settings)
-    vouched = _vouched(claims, request.path_params["org"], settings)
+    issuer, claims = await _claims(_token(request), settings)
+    vouched = _vouched(claims, issuer, request.path_params["org"], settings)
     federation = backend.services.federation
     actor = await backend.read(federation.recognise, vouched)
     return actor if actor is not None else await backend.write(federation.welcome, vouched)
@@ -40,7 +47,7 @@ def _token(request: Request) -> str:
     return parts[1]
 
 
-async def _claims(token: str, settings: Settings) -> Mapping[str, Any]:
+async def _claims(token: str, settings: Settings) -> tuple[Issuer, Mapping[str, Any]]:
     try:
         unproven = jwt.decode(token, options={"verify_signature": False, "verify_exp": False})
     except (jwt.PyJWTError, RecursionError):
@@ -54,16 +61,25 @@ async def _claims(token: str, settings: Settings) -> Mapping[str, Any]:
             await issuer.keys.key_for(token),
             algorithms=issuer.keys.algorithms,
             issuer=issuer.name,
-            audience=issuer.audience,
+            audience=issuer.audiences or None,
             leeway=LEEWAY_SECONDS,
             # A token that never ends cannot be taken back.
-            options={"require": ["exp", "sub"], "verify_aud": issuer.audience is not None},
+            options={"require": ["exp", "sub"], "verify_aud": bool(issuer.audiences)},
         )
     except jwt.ExpiredSignatureError:
         raise Said(401, "Authorization token in request has expired") from None
     except (jwt.PyJWTError, ValueError, TypeError):
         raise Said(401, "Invalid authorization token in request") from None
-    return claims
+    if not issuer.scopes <= _scopes(claims):
+        raise Said(403, "Authorization token in request lacks a required scope")
+    return issuer, claims
+
+
+def _scopes(claims: Mapping[str, Any]) -> set[str]:
+    """Return the scopes of a token: ``scope``, words in one text (RFC 8693), or ``scp``, a list."""
+    scope, scp = claims.get("scope"), claims.get("scp")
+    found = set(scope.split()) if isinstance(scope, str) else set()
+    return found | {each for each in scp if isinstance(each, str)} if isinstance(scp, list) else found
 
 
 def _issuer(name: Any, settings: Settings) -> Issuer | None:
@@ -73,17 +89,14 @@ def _issuer(name: Any, settings: Settings) -> Issuer | None:
     return None
 
 
-def _vouched(claims: Mapping[str, Any], organisation: str, settings: Settings) -> Vouched:
+def _vouched(claims: Mapping[str, Any], issuer: Issuer, organisation: str, settings: Settings) -> Vouched:
     organisation = organisation.lower()
     subject = _text(claims, "oidc_id") or _text(claims, "sub")
     if subject is None:
         raise Said(401, "Invalid authorization token in request")
-    memberships = _roles(claims)
-    if not memberships:
-        raise Said(403, "User does not have any roles assigned")
-    roles = [role for name, role in memberships if name == organisation]
-    if not roles:
-        raise Said(403, "Requested organization not found in token claims")
+    roles = (
+        _mapped_roles(claims, issuer, organisation) if issuer.mappings else _own_roles(claims, organisation)
+    )
     return Vouched(
         organisation=settings.organisations.get(organisation, organisation),
         issuer=str(claims.get("iss", "")),
@@ -93,6 +106,46 @@ def _vouched(claims: Mapping[str, Any], organisation: str, settings: Settings) -
         last_name=_text(claims, "family_name"),
         role=OPERATOR if any(map(is_provider_admin, roles)) else VISITOR,
     )
+
+
+def _own_roles(claims: Mapping[str, Any], organisation: str) -> Sequence[str]:
+    memberships = _roles(claims)
+    if not memberships:
+        raise Said(403, "User does not have any roles assigned")
+    roles = [role for name, role in memberships if name == organisation]
+    if not roles:
+        raise Said(403, "Requested organization not found in token claims")
+    return roles
+
+
+def _mapped_roles(claims: Mapping[str, Any], issuer: Issuer, organisation: str) -> Sequence[str]:
+    """Return the roles that the issuer's mappings give in *organisation*: those there are of all that speak of it."""
+    speaking = [each for each in issuer.mappings if _mapped_organisation(claims, each) == organisation]
+    if not speaking:
+        raise Said(401, "Invalid authorization token in request")
+    roles: list[str] = []
+    for mapping in speaking:
+        found = _at(claims, mapping.roles_at)
+        roles += mapping.roles or (found if isinstance(found, list) else ())
+    known = [role for role in roles if role in MAPPED_ROLES]
+    if not known:
+        raise Said(403, "User does not have any roles assigned")
+    return known
+
+
+def _mapped_organisation(claims: Mapping[str, Any], mapping: ClaimMapping) -> str | None:
+    if mapping.organisation is not None:
+        return mapping.organisation
+    found = _at(claims, mapping.organisation_at)
+    return found.lower() if isinstance(found, str) else None
+
+
+def _at(claims: Any, path: Sequence[str]) -> Any:
+    for name in path:
+        if not isinstance(claims, Mapping):
+            return None
+        claims = claims.get(name)
+    return claims
 
 
 def _roles(claims: Mapping[str, Any]) -> Sequence[tuple[str, str]]:

@@ -1,6 +1,7 @@
 """Core nouns → this wire's JSON."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from taskyard.core.durations import format_duration
 from taskyard.core.operation import Operation
 from taskyard.core.report import VERSION, cut
 from taskyard.core.rule import Act, Action, PlanStep, Retry, Rule
-from taskyard.core.site import Provider, Rack, Tray
+from taskyard.core.site import Drift, Provider, Rack, Tray, drift_of
 from taskyard.core.task import Reason, State, Task
 
 #: Total: what a task's state is called here. One that waited for too long counts as ended from outside; see :func:`status_of`.
@@ -244,6 +245,43 @@ def rack(rack: Rack, trays: Sequence[Tray] | None) -> dict[str, Any]:
 
 def _component(tray: Tray) -> dict[str, Any]:
     return _known({**_of_tray(tray), "slotId": tray.slot, "trayIdx": tray.position, "hostId": tray.host})
+
+
+def validation(trays: Sequence[Tray]) -> dict[str, Any]:
+    """Return how *trays* differ from what the inventory says of them; one of which nothing was seen differs in nothing."""
+    drifts = [drift for each in trays if (drift := drift_of(each)) is not None]
+    missing = sum(drift.is_missing for drift in drifts)
+    return {
+        "diffs": [_drift(drift) for drift in drifts],
+        "totalDiffs": len(drifts),
+        "missingCount": missing,
+        "unexpectedCount": 0,  # what nobody expects is asked for by nobody
+        "mismatchCount": len(drifts) - missing,
+        "matchCount": len(trays) - len(drifts),
+    }
+
+
+_FIELDS: Final = {"component": "componentId", "serial": "serialNumber"}
+
+
+def _drift(drift: Drift) -> dict[str, Any]:
+    tray = drift.tray
+    changes: dict[str, Any] = {name: value for name, _, value in drift.fields}
+    seen = replace(tray, **changes)
+    return _known(
+        {
+            "type": "Missing" if drift.is_missing else "Mismatch",
+            "id": tray.id,
+            "componentId": tray.component,
+            "expected": _component(tray),
+            "actual": None if drift.is_missing else _component(seen),
+            "fieldDiffs": [
+                {"fieldName": _FIELDS.get(name, name), "expectedValue": expected, "actualValue": actual}
+                for name, expected, actual in drift.fields
+            ]
+            or None,
+        }
+    )
 
 
 def tray(tray: Tray, domains: Sequence[str]) -> dict[str, Any]:

@@ -105,13 +105,35 @@ def _chosen(keys: Sequence[PyJWK], token: str) -> Any:
     raise jwt.InvalidKeyError("the token is signed with a key that its issuer does not have")
 
 
+#: What a mapping of claims may give; nothing else means anything here.
+MAPPED_ROLES: Final = ("PROVIDER_ADMIN", "TENANT_ADMIN")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimMapping:
+    """
+    How the claims of an issuer who does not write ``realm_access.roles`` say who is in which organisation, as what: each in words,
+    or where in the claims it stands (``department.name`` as two).
+    """
+
+    organisation: str | None = None
+    organisation_at: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+    roles_at: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Issuer:
-    """One who signs tokens. Without a ``name`` it is trusted whatever ``iss`` they say, and so must be the only one."""
+    """
+    One who signs tokens. Without a ``name`` it is trusted whatever ``iss`` they say, and so must be the only one. Tokens are for one
+    of ``audiences``, if there are any, and have all of ``scopes``.
+    """
 
     keys: Keys
     name: str | None = None
-    audience: str | None = None
+    audiences: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()
+    mappings: tuple[ClaimMapping, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +158,8 @@ def settings_of(backend: Backend) -> Settings:
 
 def read_settings(table: Mapping[str, Any]) -> Settings:
     """
-    Return what *table* says: for one issuer ``jwks_file``, ``jwks_url``, ``public_key`` (PEM) or ``shared_secret``, with ``issuer`` and
-    ``audience`` to check; or several such tables as ``issuers``. ``organisations`` maps names, ``secret_key`` seals credentials.
+    Return what *table* says: for one issuer ``jwks_file``, ``jwks_url``, ``public_key`` (PEM) or ``shared_secret``, with ``issuer``,
+    ``audiences`` and ``scopes`` to check and ``claim_mappings`` to go by; or several such tables as ``issuers``. ``organisations`` maps names, ``secret_key`` seals credentials.
 
     Raises:
         Invalid: it says something that cannot be.
@@ -159,7 +181,40 @@ def _issuer(table: Mapping[str, Any]) -> Issuer:
     if len(sources) != 1:
         raise Invalid(f"an issuer of tokens is trusted by exactly one of {', '.join(sorted(_SOURCES))}")
     value = str(table[sources[0]])
-    return Issuer(keys=_keys(sources[0], value), name=table.get("issuer"), audience=table.get("audience"))
+    return Issuer(
+        keys=_keys(sources[0], value),
+        name=table.get("issuer"),
+        audiences=_texts(table, "audience", "audiences"),
+        scopes=frozenset(_texts(table, "scopes")),
+        mappings=tuple(_mapping(each) for each in table.get("claim_mappings", ())),
+    )
+
+
+def _mapping(table: Mapping[str, Any]) -> ClaimMapping:
+    for one, other in (("organisation", "organisation_attribute"), ("roles", "roles_attribute")):
+        if bool(table.get(one)) == bool(table.get(other)):
+            raise Invalid(f"a mapping of claims has exactly one of {one}, {other}")
+    roles = _texts(table, "roles")
+    strange = [role for role in roles if role not in MAPPED_ROLES]
+    if strange:
+        raise Invalid(f"a mapping of claims cannot give {strange[0]!r}; only {', '.join(MAPPED_ROLES)}")
+    organisation = table.get("organisation")
+    return ClaimMapping(
+        organisation=None if organisation is None else str(organisation).lower(),
+        organisation_at=tuple(str(table.get("organisation_attribute", "")).split(".")),
+        roles=roles,
+        roles_at=tuple(str(table.get("roles_attribute", "")).split(".")),
+    )
+
+
+def _texts(table: Mapping[str, Any], *names: str) -> tuple[str, ...]:
+    found: list[Any] = []
+    for name in names:
+        value = table.get(name, [])
+        found += [value] if isinstance(value, str) else list(value)
+    if not all(isinstance(each, str) and each for each in found):
+        raise Invalid(f"{' or '.join(names)} holds texts")
+    return tuple(found)
 
 
 def _keys(source: str, value: str) -> Keys:
