@@ -356,6 +356,11 @@ def _furnish(store: Store, services: Services, config: Config, handlers: Handler
     document = _document_of(config.inventory)
     plans = read_inventory(document, organisation=config.organisation)
     store.write(lambda records: services.sites.load(records, plans))
+    for organisation in sorted({plan.organisation for plan in plans} - {config.organisation}):
+        structlog.get_logger("taskyard").warning(
+            "nobody here works on the racks of this organisation; set it under [server], or start a worker of its own",
+            organisation=organisation,
+        )
     secret = config.tables.get("nico", {}).get("secret_key")
     carried = Plans(
         store, services, {"simulated": SimulatedSite()}, now=now, seal=Seal(secret) if secret else None
