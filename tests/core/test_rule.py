@@ -9,7 +9,8 @@ from hypothesis import strategies as some
 from taskyard.core.durations import format_duration, parse_duration
 from taskyard.core.errors import Invalid
 from taskyard.core.operation import CODES, Operation
-from taskyard.core.rule import check_code, plan_of
+from taskyard.core.plan_reader import plan_of
+from taskyard.core.rule import check_code
 from taskyard.service.rules import builtin_plans
 
 VERIFY = {

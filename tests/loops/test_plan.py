@@ -11,7 +11,7 @@ from taskyard.core.actor import Actor
 from taskyard.core.errors import Conflict
 from taskyard.core.operation import Kind, Operation
 from taskyard.core.outcome import Done
-from taskyard.core.rule import plan_of
+from taskyard.core.plan_reader import plan_of
 from taskyard.core.task import State
 from taskyard.loops.driver import DESIRED_VERSION, DriverError, SimulatedSite
 from taskyard.loops.handlers import Handlers

@@ -8,7 +8,7 @@ from taskyard.core.actor import Actor
 from taskyard.core.errors import Conflict, Forbidden, Invalid, LeaseLost, NotFound, WrongState
 from taskyard.core.operation import Operation, RackWork
 from taskyard.core.outcome import Done
-from taskyard.core.rule import plan_of
+from taskyard.core.plan_reader import plan_of
 from taskyard.core.task import Reason, State
 from taskyard.service.inventory import read_inventory
 from taskyard.service.operations import QUEUE, Wanted

@@ -12,8 +12,9 @@ from taskyard.core.errors import Conflict, LeaseLost, NotFound, TaskyardError
 from taskyard.core.hold import Hold
 from taskyard.core.operation import Kind, Operation, RackWork
 from taskyard.core.outcome import Done, Failed, Outcome, Waits
+from taskyard.core.plan_reader import plan_of
 from taskyard.core.report import Report
-from taskyard.core.rule import Action, Plan, PlanStep, plan_of
+from taskyard.core.rule import Action, Plan, PlanStep
 from taskyard.core.site import Tray
 from taskyard.core.task import State, Task
 from taskyard.loops.context import Context

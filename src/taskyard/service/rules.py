@@ -11,7 +11,8 @@ from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Conflict, Invalid, NotFound
 from taskyard.core.limits import MAX_MESSAGE_LENGTH, check_text
 from taskyard.core.operation import Operation, RackWork
-from taskyard.core.rule import MAX_RULE_NAME_LENGTH, Plan, Rule, check_code, plan_of
+from taskyard.core.plan_reader import plan_of
+from taskyard.core.rule import MAX_RULE_NAME_LENGTH, Plan, Rule, check_code
 from taskyard.core.site import Site
 from taskyard.store.records import Records
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 
 from taskyard.core.operation import Operation
-from taskyard.core.rule import Plan, Rule, plan_of
+from taskyard.core.plan_reader import plan_of
+from taskyard.core.rule import Plan, Rule
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.values import from_json, json_text

@@ -10,7 +10,8 @@ import msgspec
 
 from taskyard.core.errors import Invalid
 from taskyard.core.operation import Kind, Operation
-from taskyard.core.rule import Plan, kind_of, plan_of
+from taskyard.core.plan_reader import plan_of
+from taskyard.core.rule import Plan, kind_of
 from taskyard.dialects.nico.bodies import (
     ActionBody,
     CreateRuleBody,
