@@ -114,20 +114,16 @@ def told(outcome: Outcome, plan: Plan) -> list[str]:
         f"{f'recovery, in seconds; the lease is {plan.lease_s:g}':<46}{'n':>5}{'p50':>8}{'p99':>8}{'max':>8}",
     ]
     stops = outcome.stops
-    over_a_stop = [
-        any(killed < stop.started and ran > stop.stopped for stop in stops)
-        for killed, ran in reckoning.recoveries
-    ]
-    for name, wanted in (
-        ("killed → its tasks run elsewhere", False),
-        ("  where the database stopped meanwhile", True),
+    for name, spans in (
+        ("killed → its tasks are others' to claim", reckoning.taken),
+        ("killed → its tasks run elsewhere", reckoning.recoveries),
     ):
-        spans = [
-            ran - killed
-            for (killed, ran), over in zip(reckoning.recoveries, over_a_stop, strict=True)
-            if over is wanted
-        ]
-        lines.append(_measured(name, spans))
+        over = [any(at < stop.started and then > stop.stopped for stop in stops) for at, then in spans]
+        seconds = [(then - at, across) for (at, then), across in zip(spans, over, strict=True)]
+        lines.append(_measured(name, [each for each, across in seconds if not across]))
+        lines.append(
+            _measured("  where the database stopped meanwhile", [each for each, across in seconds if across])
+        )
     lines += [
         _measured(
             "database started → first task settled",

@@ -137,12 +137,15 @@ class Course:
     def _watch(self, submitter: Submitter, workers: Workers, began: float) -> None:
         plan = self._plan
         said, moved = began, began
-        while not (submitter.finished and self._settled >= plan.tasks):
+        least_kills = plan.most_kills or 0
+        while not (
+            submitter.finished and self._settled >= plan.tasks and len(workers.kills) >= least_kills
+        ):
             time.sleep(LOOK_EVERY_S)
             before = self._settled
             self._look()
             now = time.monotonic()
-            if self._settled > before:
+            if self._settled > before or self._settled >= plan.tasks:
                 moved = now
             if now - moved > STUCK_AFTER_S:
                 self._say(f"nothing has been settled for {STUCK_AFTER_S} s: given up")

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,8 @@ class Reckoning:
     events: int = 0
     #: From which kill until when what the killed worker held ran elsewhere, one for each attempt that it held.
     recoveries: list[tuple[float, float]] = field(default_factory=list)
+    #: The same until the database had taken it from the dead and it could be claimed again.
+    taken: list[tuple[float, float]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -53,7 +56,7 @@ def reckon(folder: Path, database: str, client: Client, kills: Sequence[Kill]) -
     acknowledged = dict(line.split() for line in (folder / "acknowledged").read_text().splitlines())
     rows = {row.id: row for row in _rows(database)}
     runs = _ledgers(folder / "ledgers")
-    ends, starts, events = _feed(client)
+    ends, starts, losses, events = _feed(client)
     broken: dict[str, list[str]] = {
         "lost": [
             f"{id}: {rows[id].state if id in rows else 'is not there'}"
@@ -92,6 +95,7 @@ def reckon(folder: Path, database: str, client: Client, kills: Sequence[Kill]) -
         at_once=sum(_overlaps(each) for each in _by_task(runs, kills).values()),
         events=events,
         recoveries=list(_recoveries(runs, kills)),
+        taken=list(_taken(runs, kills, losses)),
     )
 
 
@@ -118,8 +122,15 @@ def _ledgers(folder: Path) -> dict[tuple[str, int], list[Run]]:
     return runs
 
 
-def _feed(client: Client) -> tuple[dict[str, list[str]], dict[str, list[int]], int]:
-    """Read the feed over HTTP from its beginning; return how each task ended, which attempts were started, and how many events."""
+def _feed(
+    client: Client,
+) -> tuple[dict[str, list[str]], dict[str, list[int]], dict[tuple[str, int], float], int]:
+    """
+    Read the feed over HTTP from its beginning; return how each task ended, which attempts were started, when which were lost (by
+    the monotonic clock), and how many events there are.
+    """
+    wall = time.time() - time.monotonic()
+    losses: dict[tuple[str, int], float] = {}
     ends: dict[str, list[str]] = defaultdict(list)
     starts: dict[str, list[int]] = defaultdict(list)
     count = 0
@@ -129,7 +140,9 @@ def _feed(client: Client) -> tuple[dict[str, list[str]], dict[str, list[int]], i
             ends[event.subject].append(event.kind)
         elif event.kind == "task.started":
             starts[event.subject].append(event.data["attempt"])
-    return ends, starts, count
+        elif event.kind == "task.lost":
+            losses[event.subject, event.data["attempt"]] = event.at.timestamp() - wall
+    return ends, starts, losses, count
 
 
 def _missed(database: str, read: int) -> list[str]:
@@ -171,3 +184,12 @@ def _recoveries(
         again = runs.get((id, attempt + 1))
         if again and (at := killed.get(each[0].pid)) is not None:
             yield at, again[0].began
+
+
+def _taken(
+    runs: dict[tuple[str, int], list[Run]], kills: Sequence[Kill], losses: dict[tuple[str, int], float]
+) -> Iterator[tuple[float, float]]:
+    killed = {kill.pid: kill.at for kill in kills}
+    for key, lost in losses.items():
+        if key in runs and (at := killed.get(runs[key][0].pid)) is not None:
+            yield at, lost

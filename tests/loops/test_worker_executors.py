@@ -127,12 +127,13 @@ def test_children_are_spawned_and_gathered_from_there(program: Yard, executor: E
 
 
 def test_what_it_raises_or_cannot_send_is_judged_as_anywhere(program: Yard, executor: Executor) -> None:
+    declare(program, executor, handlers.eat)
     declare(program, executor, handlers.lookup, no_retry=(LookupError,))
     declare(program, executor, handlers.bad_step, handlers.returns_what_cannot_be_sent, max_failures=1)
     with program.working():
         tasks = {type: program.submit(type) for type in ("lookup", "bad_step", "returns_what_cannot_be_sent")}
         tasks = {type: ended(program, task) for type, task in tasks.items()}
-        unfit = ended(program, program.submit("lookup", {"never": "asked"}))
+        unfit = ended(program, program.submit("eat", {"never": "asked"}))
     assert (tasks["lookup"].state, tasks["lookup"].failures) == ("failed", 1)
     assert "in lookup" in tasks["lookup"].error.traceback
     assert "name" in tasks["bad_step"].error.message
