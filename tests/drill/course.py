@@ -138,9 +138,7 @@ class Course:
         plan = self._plan
         said, moved = began, began
         least_kills = plan.most_kills or 0
-        while not (
-            submitter.finished and self._settled >= plan.tasks and len(workers.kills) >= least_kills
-        ):
+        while not (submitter.finished and self._settled >= plan.tasks and len(workers.kills) >= least_kills):
             time.sleep(LOOK_EVERY_S)
             before = self._settled
             self._look()

@@ -100,14 +100,14 @@ class PostgresConnection:
         commands = [*self._waiting, command]
         self._waiting.clear()
         try:
-            with translated(self._database.where):
+            with translated(self._database.where), self._database.patience.waiting(self._raw):
                 cursor = self._sent(commands)
         except Unavailable:
             if self._begun or command == _COMMIT or not self._cut_off():
                 raise
             # Nothing of this transaction can have been done, and the connection died while nobody looked: begin on a new one.
             self._reopen()
-            with translated(self._database.where):
+            with translated(self._database.where), self._database.patience.waiting(self._raw):
                 cursor = self._sent(commands)
         self._begun = True
         return cursor
@@ -188,8 +188,8 @@ class PostgresConnection:
             self._undo(b"ROLLBACK")
 
     def _undo(self, command: bytes) -> None:
-        # Below psycopg's cursors, which forget all their prepared statements whenever they see a ROLLBACK.
-        with suppress(psycopg.Error):  # cut off: then the server undoes it
+        # Where it is cut off, the server undoes it. Below psycopg's cursors, which forget all their prepared statements whenever they see a ROLLBACK.
+        with suppress(psycopg.Error), self._database.patience.waiting(self._raw):
             self._raw.pgconn.exec_(command)
 
     def _cut_off(self) -> bool:

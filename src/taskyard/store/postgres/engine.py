@@ -14,6 +14,7 @@ from psycopg import RawCursor
 from taskyard.core.errors import Unavailable
 from taskyard.store.postgres.address import address
 from taskyard.store.postgres.connection import Command, Opened, PostgresConnection, Raw
+from taskyard.store.postgres.patience import Patience
 from taskyard.store.postgres.refusals import translated
 from taskyard.store.postgres.wake import Notifications
 
@@ -33,6 +34,15 @@ SETTINGS: Final[Mapping[str, str]] = {
     "idle_in_transaction_session_timeout": "10s",
     # Somebody else's lock (a person in psql, say) may delay a write so long, not for good.
     "lock_timeout": "15s",
+    # Ours take milliseconds. What takes this long holds up every other write of its process.
+    "statement_timeout": "20s",
+}
+#: Of a connection of our own, not of a pooler's: the server lets go of a host that is cut off, and of what it has locked.
+OF_CONNECTION: Final[Mapping[str, str]] = {
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "15s",
 }
 #: The moves are planned once and again now and then (PLANS_KEPT_S); looks each time, since what suits a label of three tasks does
 #: not suit one of a million.
@@ -68,6 +78,7 @@ class PostgresDatabase:
         self.now = now
         self.notifications = Notifications(self._address.schema, uuid.uuid4().hex[:8])
         self.monotonic = monotonic
+        self.patience = Patience()
         self._lock = threading.Lock()
         self._failures = 0
         self._not_before = 0.0
@@ -139,6 +150,8 @@ class PostgresDatabase:
     def _settings(self, *, writes: bool, local: bool) -> Command:
         plans = WRITERS_PLANS if writes else READERS_PLANS
         settings = {**SETTINGS, "plan_cache_mode": plans, "search_path": self.schema}
+        if not local:
+            settings |= OF_CONNECTION
         calls = [f"set_config('{name}', '{value}', {str(local).lower()})" for name, value in settings.items()]
         return f"SELECT {', '.join(calls)}", None
 
@@ -162,3 +175,4 @@ class PostgresDatabase:
 
     def close(self) -> None:
         self.notifications.close()
+        self.patience.close()

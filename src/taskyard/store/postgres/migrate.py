@@ -35,6 +35,9 @@ def migrate(raw: psycopg.Connection[Any], schema: str, where: str, progress: Cal
     while present < newest:
         with raw.transaction():
             # Of the transaction, not of the session: a pooler may give the session to somebody else in between.
+            raw.execute(
+                "SELECT set_config('statement_timeout', '0', true), set_config('lock_timeout', '0', true)"
+            )
             raw.execute("SELECT pg_advisory_xact_lock($1)", [str(LOCK)])
             present = _present(raw, schema)
             if present > newest:
