@@ -64,33 +64,35 @@ class Heartbeat:
         self._ending = True
         self._woken.set()
 
-    def _run(self) -> None:
-        wait = self._interval()
-        while True:
-            self._woken.wait(max(0.0, wait))
-            if self._ending:
-                return
-            self._woken.clear()  # before the beat, so that a wake during it counts
-            began = time.monotonic()
-            left = self._renewed + self._lease - began
-            if left <= 0:
-                self._lost("the lease could not be renewed in time")
-                return
-            try:
-                stops = self._beat(timedelta(seconds=min(left, self._lease * PATIENCE)))
-            except LeaseLost as error:
-                self._lost(str(error))
-                return
-            except Exception as error:
-                log.warning(
-                    "a heartbeat failed", error=f"{type(error).__name__}: {error}", left_s=round(left, 1)
-                )
-                wait = self._lease * AGAIN
-                continue
-            self._renewed = began
-            if stops and not self._ending:
-                self._stop(stops)
-            wait = began + self._interval() - time.monotonic()
+    def turn(self) -> float | None:
+        """Beat once; return in how many seconds to beat again unless woken before, None when no more."""
+        if self._ending:
+            return None
+        self._woken.clear()  # before the beat, so that a wake during it counts
+        began = time.monotonic()
+        left = self._renewed + self._lease - began
+        if left <= 0:
+            self._lost("the lease could not be renewed in time")
+            return None
+        try:
+            stops = self._beat(timedelta(seconds=min(left, self._lease * PATIENCE)))
+        except LeaseLost as error:
+            self._lost(str(error))
+            return None
+        except Exception as error:
+            log.warning("a heartbeat failed", error=f"{type(error).__name__}: {error}", left_s=round(left, 1))
+            return self._lease * AGAIN
+        self._renewed = began
+        if stops and not self._ending:
+            self._stop(stops)
+        return began + self.interval() - time.monotonic()
 
-    def _interval(self) -> float:
+    def interval(self) -> float:
+        """Return how many seconds lie between two beats."""
         return self._lease / BEATS_PER_LEASE * (1 - JITTER * self._jitter())
+
+    def _run(self) -> None:
+        wait: float | None = self.interval()
+        while wait is not None:
+            self._woken.wait(max(0.0, wait))
+            wait = self.turn()

@@ -116,21 +116,27 @@ class Loop:
             error=self._error,
         )
 
+    def turn(self) -> tuple[float | None, bool]:
+        """Tick once; return how many seconds to rest, None for until woken, and whether a wake ends the rest."""
+        self._woken.clear()  # before the tick, so that a wake during it counts
+        if self._stopping.is_set():  # asked between two turns, and its wake has just been cleared
+            return 0.0, True
+        try:
+            delay = self._tick()
+        except Exception as error:
+            # Not woken by news: what fails must not be tried at the pace of the news.
+            return self._failed(error), False
+        self._ticked_at, self._failures, self._error = self._now(), 0, None
+        self._next_at = None if delay is None else self._ticked_at + delay
+        return None if delay is None else max(0.0, delay.total_seconds()), True
+
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._woken.clear()  # before the tick, so that a wake during it counts
-            if self._stopping.is_set():  # asked between the two lines above, whose wake has just been cleared
-                return
-            try:
-                delay = self._tick()
-            except Exception as error:
-                self._failed(error)
-                continue
-            self._ticked_at, self._failures, self._error = self._now(), 0, None
-            self._next_at = None if delay is None else self._ticked_at + delay
-            self._woken.wait(None if delay is None else max(0.0, delay.total_seconds()))
+            seconds, wakeable = self.turn()
+            (self._woken if wakeable else self._stopping).wait(seconds)
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: Exception) -> float:
+        """Note a failure; return how many seconds to rest."""
         self._failures += 1
         self._error = f"{type(error).__name__}: {error}"
         cap = max(self._rest, MAX_REST_AWAY) if isinstance(error, Unavailable) else MAX_REST
@@ -148,8 +154,7 @@ class Loop:
                 at=_place(error),
                 again_in_s=rest.total_seconds(),
             )
-        # Not woken by news: what fails must not be tried at the pace of the news.
-        self._stopping.wait(rest.total_seconds())
+        return rest.total_seconds()
 
 
 def _place(error: Exception) -> str:
