@@ -119,49 +119,59 @@ def _bound(values: Mapping[str, Value]) -> dict[str, Value]:
     }
 
 
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Turn what apsw raises into what services understand; each message says what to do."""
-    try:
-        yield
-    except apsw.ConstraintError as error:
-        if getattr(error, "extendedresult", None) in (
-            apsw.SQLITE_CONSTRAINT_UNIQUE,
-            apsw.SQLITE_CONSTRAINT_PRIMARYKEY,
-        ):
-            raise Duplicate(str(error)) from error
-        if getattr(error, "extendedresult", None) == apsw.SQLITE_CONSTRAINT_TRIGGER:
-            raise Unavailable(f"{error}; stop this server and use the database it has moved to") from error
-        raise
-    except apsw.FullError as error:
-        raise Unavailable(
-            "the disk that holds the database is full; free some space, nothing was lost"
-        ) from error
-    except apsw.BusyError as error:
-        raise Unavailable("another process has held the database for a minute; try again") from error
-    except (apsw.ReadOnlyError, apsw.PermissionsError) as error:
-        raise Unavailable(
-            f"the database file cannot be written: {error}; check its owner and its file system"
-        ) from error
-    except apsw.CantOpenError as error:
-        raise Unavailable(
-            f"the database file cannot be opened: {error}; check the path and its permissions"
-        ) from error
-    except apsw.NotADBError as error:
-        raise Unavailable("the file is not a Taskyard database; name another with --database") from error
-    except UnicodeEncodeError:
-        raise Unstorable(HALF_A_PAIR) from None
-    except (apsw.IOError, apsw.CorruptError) as error:
-        result = getattr(error, "extendedresult", None)
-        if result in UNWRITTEN:
-            raise Unavailable(
-                f"the disk takes no more of the database ({error}); nothing was lost"
-            ) from error
-        what = str(error) or apsw.mapping_extended_result_codes.get(result or 0, "it does not say why")
-        # After an fsync has failed the kernel may call the lost pages clean, so a second try would lie: stop.
-        raise Broken(
-            f"the disk failed under the database ({what}); stop, check the disk, start again"
-        ) from error
+class _Translated:
+    """
+    Within: what apsw raises becomes what services understand.
+
+    A class, because every statement comes through here, and a generator would cost four times as much.
+    """
+
+    __slots__ = ()
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, _type: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (ours := _translation(error)) is not None:
+            raise ours from (None if isinstance(error, UnicodeEncodeError) else error)
+
+
+_TRANSLATED: Final = _Translated()
+
+
+def _translation(error: BaseException) -> Exception | None:
+    """Return what services understand of an error; each message says what to do. None where it is theirs already."""
+    extended = getattr(error, "extendedresult", None)
+    match error:
+        case apsw.ConstraintError():
+            if extended in (apsw.SQLITE_CONSTRAINT_UNIQUE, apsw.SQLITE_CONSTRAINT_PRIMARYKEY):
+                return Duplicate(str(error))
+            if extended == apsw.SQLITE_CONSTRAINT_TRIGGER:
+                return Unavailable(f"{error}; stop this server and use the database it has moved to")
+            return None
+        case apsw.FullError():
+            return Unavailable("the disk that holds the database is full; free some space, nothing was lost")
+        case apsw.BusyError():
+            return Unavailable("another process has held the database for a minute; try again")
+        case apsw.ReadOnlyError() | apsw.PermissionsError():
+            return Unavailable(
+                f"the database file cannot be written: {error}; check its owner and its file system"
+            )
+        case apsw.CantOpenError():
+            return Unavailable(
+                f"the database file cannot be opened: {error}; check the path and its permissions"
+            )
+        case apsw.NotADBError():
+            return Unavailable("the file is not a Taskyard database; name another with --database")
+        case UnicodeEncodeError():
+            return Unstorable(HALF_A_PAIR)
+        case apsw.IOError() | apsw.CorruptError():
+            if extended in UNWRITTEN:
+                return Unavailable(f"the disk takes no more of the database ({error}); nothing was lost")
+            what = str(error) or apsw.mapping_extended_result_codes.get(extended or 0, "it does not say why")
+            # After an fsync has failed the kernel may call the lost pages clean, so a second try would lie: stop.
+            return Broken(f"the disk failed under the database ({what}); stop, check the disk, start again")
+        case _:
+            return None
 
 
 class SqliteConnection:
@@ -176,7 +186,7 @@ class SqliteConnection:
         self._topics: frozenset[str] = frozenset()
 
     def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
-        with _translated():
+        with _TRANSLATED:
             return self._raw.execute(_text(statement, conditions), _bound(values)).fetchall()
 
     def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
@@ -184,14 +194,14 @@ class SqliteConnection:
         return found[0] if found else None
 
     def run(self, statement: str, /, **values: Value) -> int:
-        with _translated():
+        with _TRANSLATED:
             self._raw.execute(_text(statement), _bound(values)).fetchall()
             return self._raw.changes()
 
     def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
         if not given:
             return []
-        with _translated():
+        with _TRANSLATED:
             return [
                 row for text, values in _runs(statement, given) for row in self._raw.execute(text, values)
             ]
@@ -204,21 +214,21 @@ class SqliteConnection:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        with _translated():
+        with _TRANSLATED:
             self._raw.execute("SAVEPOINT one")
         try:
             yield
         except BaseException:
             if not self._raw.get_autocommit():  # a full disk may have ended the whole transaction already
-                with _translated():
+                with _TRANSLATED:
                     self._raw.execute("ROLLBACK TO one; RELEASE one")
             raise
-        with _translated():
+        with _TRANSLATED:
             self._raw.execute("RELEASE one")
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
-        with _translated():
+        with _TRANSLATED:
             # IMMEDIATE: take the write lock now, rather than fail when upgrading a read.
             self._raw.execute("BEGIN IMMEDIATE")
         self._topics = frozenset()
@@ -229,18 +239,18 @@ class SqliteConnection:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        with _translated():
+        with _TRANSLATED:
             self._raw.execute("BEGIN")
         yield from self._until_end()
 
     def _until_end(self) -> Iterator[None]:
         try:
             yield
-            with _translated():
+            with _TRANSLATED:
                 self._raw.execute("COMMIT")
         except BaseException:
             if not self._raw.get_autocommit():
-                with _translated():
+                with _TRANSLATED:
                     self._raw.execute("ROLLBACK")
             raise
 
@@ -272,7 +282,7 @@ class SqliteDatabase:
         self._datagrams = Datagrams(path)
 
     def connect(self, *, writes: bool) -> SqliteConnection:
-        with _translated():
+        with _TRANSLATED:
             if not self.path.parent.is_dir():
                 raise Unavailable(
                     f"there is no folder {self.path.parent} to keep the database in; make it first"
@@ -322,7 +332,7 @@ class SqliteDatabase:
 
     def maintain(self) -> None:
         mode = apsw.SQLITE_CHECKPOINT_RESTART if self._restart else apsw.SQLITE_CHECKPOINT_PASSIVE
-        with _translated():
+        with _TRANSLATED:
             raw = apsw.Connection(str(self.path), vfs=self._vfs)
             try:
                 raw.set_busy_timeout(1_000)
@@ -336,7 +346,7 @@ class SqliteDatabase:
     def migrate(self, progress: Callable[[str], None] = lambda _: None) -> int:
         from taskyard.store.sqlite.migrate import migrate
 
-        with _translated():
+        with _TRANSLATED:
             raw = apsw.Connection(str(self.path), vfs=self._vfs)
             try:
                 raw.set_busy_timeout(BUSY_TIMEOUT_MS)
