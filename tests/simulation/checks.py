@@ -158,6 +158,10 @@ class Checker:
         """Expect that ended tasks of some queues are removed after a time."""
         self._retention = retention
 
+    def lift_limits(self) -> None:
+        """Expect no limits of queues any more."""
+        self._concurrency, self._rates = {}, {}
+
     def acknowledge(self, id: str, number: int = 0) -> None:
         self.acknowledged[id] = number
 

@@ -40,7 +40,7 @@ def _shown(task: Task) -> Reply:
 
 class Clients:
     MOVES: ClassVar[Mapping[str, float]] = {
-        "client_submits": 16,
+        "client_submits": 11,
         "client_repeats_a_request": 3,
         "client_cancels": 4,
         "client_retries": 2,
@@ -70,9 +70,9 @@ class Clients:
 
     def client_submits(self) -> None:
         some = []
-        for _ in range(self.world.rng.choice((1, 1, 1, 2, 5))):
+        for _ in range(self.world.rng.choice((1, 1, 1, 1, 3))):
             key = f"request {len(self.requests)}"
-            some.append(Request(key, replace(self._new_task(), input={"request": key})))
+            some.append(Request(key, self._new_task(key)))
             self.requests.append(some[-1])
         self._deliver(some)
 
@@ -106,11 +106,17 @@ class Clients:
             else:
                 must(repeated, "G1 an acknowledged task is not there", id)  # the janitor took it meanwhile
 
-    def _new_task(self) -> NewTask:
+    def _new_task(self, request: str) -> NewTask:
         rng = self.world.rng
         type = rng.choice((*TYPES, "ask"))
-        new = NewTask(type=type, queue=TYPES.get(type, "people"), priority=rng.choice((0, 0, 5)))
-        new = replace(new, max_failures=rng.choice((1, 2, 5)), weight=rng.choice((1, 1, 2)))
+        new = NewTask(
+            type=type,
+            queue=TYPES.get(type, "people"),
+            priority=rng.choice((0, 0, 5)),
+            max_failures=rng.choice((1, 2, 5)),
+            weight=rng.choice((1, 1, 2)),
+            input={"request": request},
+        )
         dice = rng.random()
         soon = self.world.now + timedelta(seconds=rng.uniform(1, 90))
         if dice < 0.15:
@@ -156,17 +162,17 @@ class Clients:
             self.world.unsent.remove(name)
 
     def client_pauses_a_queue(self) -> None:
-        self._pause(self.world.rng.choice(QUEUES), self.world.rng.random() < 0.3)
+        self._change(self.world.rng.choice(QUEUES), paused=self.world.rng.random() < 0.3)
 
-    def _pause(self, name: str, paused: bool) -> None:
+    def _change(self, name: str, **settings: Any) -> None:
         organisation = self.world.checker.organisation
 
-        def pause(r: Records, _: Any) -> None:
+        def change(r: Records, _: Any) -> None:
             queue = r.queues.get(organisation, name)
             if queue is not None:
-                r.queues.update(organisation, name, replace(queue.settings, paused=paused), r.now)
+                r.queues.update(organisation, name, replace(queue.settings, **settings), r.now)
 
-        self._write(pause)
+        self._write(change)
 
     def client_reads_the_feed(self) -> None:
         self.world.checker.read_feed(self.read_feed, self.world.rng.choice((1, 10, 100)))
@@ -203,8 +209,9 @@ class Clients:
     # -- the end -----------------------------------------------------------------------------------------------------------------
 
     def resume(self) -> None:
+        """Let everything go on as fast as it can."""
         for name in QUEUES:
-            self._pause(name, False)
+            self._change(name, paused=False, concurrency=None, rate=None)
 
     def finish(self) -> None:
         """Send what is waited for, and answer what people are asked."""

@@ -70,7 +70,7 @@ class Process:
             program(world, self),
             new_id=world.new_id,
             jitter=world.rng.random,
-            slots=4,
+            slots=100 if world.healed else 4,
             lease=LEASE,
             name=self.name,
         )

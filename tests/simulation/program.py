@@ -41,9 +41,9 @@ def program(world: "World", process: "Process") -> Handlers:
 
 def _handler(world: "World", process: "Process") -> Any:
     async def handler(ctx: Context, **_: Any) -> Any:
-        await asyncio.sleep(world.rng.choice((0, 0.1, 2, 8)))
         if world.healed:
             return "healed"
+        await asyncio.sleep(world.rng.choice((0, 0.1, 2, 8)))
         what = world.rng.choices(_BEHAVIOURS, _WEIGHTS)[0]
         world.counts[f"handler {what.__name__.replace('_', ' ')}"] += 1
         return await what(world, process, ctx)

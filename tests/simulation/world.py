@@ -276,6 +276,7 @@ class World:
         """Stop breaking things, and let everything run to its end. One server with a worker is left, and must be enough."""
         self.faults, self.healed = False, True
         self.close()
+        self.checker.lift_limits()
         self.processes = [each for each in self.processes if each.serves and each.works]
         for process in self.processes:
             self.run(process, process.start)
@@ -323,7 +324,7 @@ class World:
 
 
 _TABLE: Final[dict[str, float]] = {
-    "process_goes_on": 100,
+    "process_goes_on": 110,
     "time_passes": 10,
     "clock_jumps": 0.5,
     "process_is_killed": 0.7,
