@@ -35,6 +35,8 @@ TOLD: Final = {
 }
 #: All that there is looked at once in so many commits.
 EVERYTHING_EVERY: Final = 64
+#: An instant that is fired so many microseconds after it had to be made up for.
+LATE: Final = 10_000_000
 
 
 class Broken(BaseException):
@@ -142,7 +144,7 @@ class Checker:
         self.acknowledged: dict[str, int] = {}
         self.canceled: set[str] = set()
         self.ends: dict[str, str] = {}
-        self.moves: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()
         self.commits = 0
         self._running: dict[str, dict[int, int]] = defaultdict(dict)
         self._slots: dict[str, set[int]] = defaultdict(set)
@@ -194,6 +196,8 @@ class Checker:
             starts = self._told(before, task, told.get(task.id, ()))
             self._moved(before, task, starts, now)
             self._placed(before, task)
+            if task.reason is not None and (before is None or before.reason != task.reason):
+                self.counts[f"reason: {task.reason}"] += 1
             if starts:
                 started.append((before, task))
                 queues.add(task.queue)
@@ -221,7 +225,7 @@ class Checker:
         must(old, "G1 a task was removed too early", before)
         self.ids.discard(before.id)
         self.acknowledged.pop(before.id, None)
-        self.moves["removed"] += 1
+        self.counts["state: removed"] += 1
 
     def _told(self, before: Seen | None, task: Seen, told: Any) -> int:
         """Follow the events of one task in this commit: each a listed move, and the last says where it is. Return its starts."""
@@ -234,7 +238,7 @@ class Checker:
             if after is None:
                 continue
             must(after in FOLLOWS[state], "MOVES no such move", (state, after, kind, task.id))
-            self.moves[f"{state or 'new'} → {after}"] += 1
+            self.counts[f"state: {state or 'new'} → {after}"] += 1
             starts += after == State.RUNNING
             state = after
         must(state == task.state, "G7 the events tell another state", (state, task, told))
@@ -244,7 +248,7 @@ class Checker:
         claims = before.claims if before is not None else 0
         must(task.claims == claims + starts, "G2 a claim did not move the fence", (before, task))
         if before is None:
-            self._is_new(task)
+            self._is_new(task, now)
             return
         if before.state in TERMINAL:
             must(task.state == before.state, "G3 a final state was left", (before, task))
@@ -258,7 +262,7 @@ class Checker:
             in_time = task.start_by is None or task.start_by > now or before.started_at is not None
             must(in_time, "an expired task started", task)
 
-    def _is_new(self, task: Seen) -> None:
+    def _is_new(self, task: Seen, now: int) -> None:
         self.ids.add(task.id)
         request = json.loads(task.input).get("request") if task.input else None
         if request is not None and task.retry_of is None:
@@ -268,6 +272,7 @@ class Checker:
             instant = (task.schedule, task.run_at)
             must(instant not in self._instants, "G6 an instant fired twice", instant)
             self._instants.add(instant)
+            self.counts["schedule fired" if now < task.run_at + LATE else "schedule fired late"] += 1
 
     def _placed(self, before: Seen | None, task: Seen) -> None:
         """Keep count of what runs and of what has a slot."""
@@ -296,15 +301,18 @@ class Checker:
             if most is not None:
                 weight = sum(self._running[name].values())
                 must(weight <= most, "G10 concurrency of a queue", (name, weight))
+                self.counts["limit: concurrency of a queue reached"] += weight == most
             if name in self._rates:
                 count, period = self._rates[name]
                 since = now - period // timedelta(microseconds=1)
                 recent = self._starts[name] = [at for at in self._starts[name] if at > since]
                 must(len(recent) <= count, "G10 rate of a queue", (name, len(recent), count))
+                self.counts["limit: rate of a queue reached"] += len(recent) == count
         for key in keys:
             slots = self._slots[key]
             most = max((self.seen[number].concurrency_limit for number in slots), default=0)
             must(len(slots) <= most, "G10 slots of a concurrency key", (key, slots))
+            self.counts["limit: slots of a key reached"] += 0 < len(slots) == most
 
     # -- everything -----------------------------------------------------------------------------------------------------------------
 

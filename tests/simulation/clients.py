@@ -117,8 +117,10 @@ class Clients:
             weight=rng.choice((1, 1, 2)),
             input={"request": request},
         )
-        dice = rng.random()
         soon = self.world.now + timedelta(seconds=rng.uniform(1, 90))
+        if rng.random() < 0.12:
+            new = replace(new, start_by=soon + timedelta(seconds=rng.choice((0.001, 5))))
+        dice = rng.random()
         if dice < 0.15:
             new = replace(new, run_at=soon)
         elif dice < 0.35:
@@ -128,8 +130,6 @@ class Clients:
         elif dice < 0.47:
             new = replace(new, key=rng.choice("xyz"), on_conflict=rng.choice(list(OnConflict)))
         elif dice < 0.55:
-            new = replace(new, start_by=soon)
-        elif dice < 0.62:
             new = replace(new, timeout=timedelta(seconds=rng.uniform(1, 10)))
         elif dice < 0.72:
             new = replace(new, blocked_by=tuple(self.world.some_tasks(2)))
@@ -138,22 +138,23 @@ class Clients:
     # -- the rest ----------------------------------------------------------------------------------------------------------------
 
     def client_cancels(self) -> None:
-        for id in self.world.some_tasks(1):
-            at_once = self.world.rng.random() < 0.2
-            [task] = self._write(
-                lambda r, services: services.tasks.cancel(r, self.world.actor, [id], at_once=at_once)
-            )
+        ids = self.world.some_tasks(1)
+        at_once = self.world.rng.random() < 0.2
+        answers = self._write(
+            lambda r, services: services.tasks.cancel(r, self.world.actor, ids, at_once=at_once)
+        )
+        for task in answers:
             if isinstance(task, Task) and task.state is State.CANCELED:
-                self.world.checker.canceled.add(id)
+                self.world.checker.canceled.add(task.id)
 
     def client_retries(self) -> None:
-        for id in self.world.some_tasks(1):
-            task = self._write(lambda r, services: services.tasks.retry(r, self.world.actor, id))
-            self.world.checker.acknowledge(task.id)
+        [id] = self.world.some_tasks(1) or [""]
+        task = self._write(lambda r, services: services.tasks.retry(r, self.world.actor, id))
+        self.world.checker.acknowledge(task.id)
 
     def client_hurries(self) -> None:
-        for id in self.world.some_tasks(1):
-            self._write(lambda r, services: services.tasks.run_now(r, self.world.actor, id))
+        [id] = self.world.some_tasks(1) or [""]
+        self._write(lambda r, services: services.tasks.run_now(r, self.world.actor, id))
 
     def client_sends_an_event(self) -> None:
         if self.world.unsent:
@@ -217,9 +218,13 @@ class Clients:
         """Send what is waited for, and answer what people are asked."""
         while self.world.unsent:
             self.client_sends_an_event()
-        while self.world.checker.is_ready("people", "ask") and (
-            task := self._write(lambda r, services: services.work.claim_next(r, self.people[0], "people"))
-        ) is not None:
+        while (
+            self.world.checker.is_ready("people", "ask")
+            and (
+                task := self._write(lambda r, services: services.work.claim_next(r, self.people[0], "people"))
+            )
+            is not None
+        ):
             self.world.strangers.settle([Settlement(Hold.of(task), Done())])
 
     def repeat_all(self) -> None:

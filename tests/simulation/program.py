@@ -44,7 +44,7 @@ def _handler(world: "World", process: "Process") -> Any:
         if world.healed:
             return "healed"
         await asyncio.sleep(world.rng.choice((0, 0.1, 2, 8)))
-        what = world.rng.choices(_BEHAVIOURS, _WEIGHTS)[0]
+        what = world.rng.choices(BEHAVIOURS, _WEIGHTS)[0]
         world.counts[f"handler {what.__name__.replace('_', ' ')}"] += 1
         return await what(world, process, ctx)
 
@@ -156,5 +156,5 @@ _TABLE: Final = {
     ignores_its_cancel: 3,
     swallows_every_error: 3,
 }
-_BEHAVIOURS: Final = list(_TABLE)
+BEHAVIOURS: Final = list(_TABLE)
 _WEIGHTS: Final = list(_TABLE.values())

@@ -5,6 +5,7 @@ A failure prints the one line that reproduces it. The tables say what was done h
 """
 
 import argparse
+import hashlib
 import logging
 import multiprocessing
 import os
@@ -62,7 +63,7 @@ def history(world: World, moves: int, *, trace: bool = False) -> Counter[str]:
         world.heal()
     finally:
         world.close()
-    world.counts.update({f"state: {move}": count for move, count in world.checker.moves.items()})
+    world.counts.update(world.checker.counts)
     return world.counts
 
 
@@ -105,6 +106,15 @@ def simulate(first: int, seeds: int, moves: int, jobs: int) -> tuple[Counter[str
     return total, broken
 
 
+def digest(seed: int, moves: int) -> str:
+    """Return what tells one history from another: all that its feed and its tables of counts say."""
+    with tempfile.TemporaryDirectory(dir=folder()) as place, quiet(), simulated_machine():
+        disk = Disk(Path(place) / "one.db")
+        counts = history(World(seed, disk), moves)
+        events = disk.raw.execute("SELECT seq, at, kind, subject, data FROM events ORDER BY seq").fetchall()
+    return hashlib.sha256(repr((sorted(counts.items()), events)).encode()).hexdigest()
+
+
 def reproduce(seed: int, moves: int) -> str:
     return f"python -m tests.simulation.run --seed {seed} --moves {moves}"
 
@@ -135,7 +145,7 @@ def main() -> int:
     print(tables(total))
     print(
         f"{chosen.seeds:,} histories of {chosen.moves:,} moves: {total['tasks']:,} tasks, {total['commits']:,} commits, "
-        f"{total['simulated seconds'] / 86_400:,.0f} simulated days; {seconds:.0f} s on {chosen.jobs} processes "
+        f"{total['simulated seconds'] / 3_600:,.0f} simulated hours; {seconds:.0f} s on {chosen.jobs} processes "
         f"({platform.machine()}, Python {platform.python_version()}); {len(broken)} broken"
     )
     for seed, failure in sorted(broken.items())[:20]:

@@ -89,7 +89,9 @@ class Strangers:
         id = worker.id
 
         def beat(server: "Process") -> Any:
-            server.store.writer.commit_some(1_000)  # what waits there first would change what is expected here
+            server.store.writer.commit_some(
+                1_000
+            )  # what waits there first would change what is expected here
             wanted = {
                 (task.number, task.claims)
                 for task in self.world.checker.seen.values()
@@ -108,7 +110,9 @@ class Strangers:
             worker.id, worker.holds = None, []
             raise
         stopping = [
-            task for task in worker.holds if (task.number, task.claims) in told and self.world.rng.random() < 0.7
+            task
+            for task in worker.holds
+            if (task.number, task.claims) in told and self.world.rng.random() < 0.7
         ]
         worker.holds = [task for task in worker.holds if task not in stopping]
         self.settle([Settlement(Hold.of(task), Stopped()) for task in stopping])
@@ -155,9 +159,7 @@ class Strangers:
             return
         task = worker.holds[0]
         news = [NewTask(type="a", queue="fast", max_failures=2) for _ in range(2)]
-        ids = self._write(
-            lambda r, work: work.spawn(r, self.world.actor, Hold.of(task), "children", news)
-        )
+        ids = self._write(lambda r, work: work.spawn(r, self.world.actor, Hold.of(task), "children", news))
         spawned = self.world.spawned.setdefault(task.id, ids)
         must(spawned == ids, "children were spawned twice", (spawned, ids))
         for id in ids:
@@ -167,9 +169,7 @@ class Strangers:
         worker = self._holding()
         if worker is not None:
             report = Report(Hold.of(self.world.rng.choice(worker.holds)), {"done": 1}, "on it")
-            self.world.ask(
-                lambda server: server.store.together(server.services.work.report, [report])
-            )
+            self.world.ask(lambda server: server.store.together(server.services.work.report, [report]))
 
     def stranger_repeats_itself(self) -> None:
         """A settlement arrives a second time, late: it must be refused, unless the first never arrived."""
@@ -214,7 +214,9 @@ class Strangers:
             return
 
         def settle(server: "Process") -> None:
-            server.store.writer.commit_some(1_000)  # what waits there first would change what is expected here
+            server.store.writer.commit_some(
+                1_000
+            )  # what waits there first would change what is expected here
             before = [self.world.checker.seen.get(each.hold.number) for each in settlements]
             stands = [self._stands(each.hold) for each in settlements]
             answers = server.store.together(server.services.work.settle, settlements)
@@ -233,7 +235,11 @@ class Strangers:
 
     def _stands(self, hold: Hold) -> bool:
         task = self.world.checker.seen.get(hold.number)
-        if task is None or (task.state, task.claims, task.holder) != (State.RUNNING, hold.claims, hold.holder):
+        if task is None or (task.state, task.claims, task.holder) != (
+            State.RUNNING,
+            hold.claims,
+            hold.holder,
+        ):
             return False
         now = to_micros(self.world.now)
         if not hold.holder.startswith("worker:"):

@@ -176,7 +176,9 @@ class World:
         if dice < 0.02:
             return place, Crash(f"before statement {place}")
         if dice < 0.035:
+            self.counts["disk full"] += 1
             return place, Unavailable("the disk that holds the database is full; free some space")
+        self.counts["transaction collided"] += 1
         return place, Collided("another transaction was in the way")
 
     def _committed(self) -> None:
@@ -222,9 +224,7 @@ class World:
         return name
 
     def process_goes_on(self) -> str:
-        can = [
-            (process, action) for process in self.processes for action in process.actions(self.clock)
-        ]
+        can = [(process, action) for process in self.processes for action in process.actions(self.clock)]
         if not can:
             self.time_passes()
             return "time passes"
@@ -258,11 +258,13 @@ class World:
         self.set_time(self.clock)
 
     def process_is_killed(self) -> None:
+        self.counts["process killed"] += 1
         self.kill(self.rng.choice([each for each in self.processes if each.alive] or self.processes))
 
     def process_is_paused(self) -> str:
         process = self.rng.choice(self.processes)
         process.paused = not process.paused
+        self.counts["process paused"] += process.paused
         return "process is paused" if process.paused else "process goes on after a pause"
 
     def worker_is_drained(self) -> None:
