@@ -3,6 +3,8 @@
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from taskyard.core.errors import Fault, Invalid
@@ -38,14 +40,20 @@ _TEXTS: Final = (
     "trace",
     "id",
 )
+_texts: Final = attrgetter(*_TEXTS)
 
 #: Names are words for URLs, shells and SQL alike.
 NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:@/+-]*")
 
 
+@lru_cache(maxsize=4096)  # the same few names come again and again
+def _is_name(name: str) -> bool:
+    return len(name) <= MAX_NAME_LENGTH and NAME.fullmatch(name) is not None
+
+
 def check_name(name: object, pointer: str, what: str = "name") -> list[Fault]:
     """Return what is wrong with *name*, as faults at *pointer*; an empty list when it is fine."""
-    if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > MAX_NAME_LENGTH:
+    if not isinstance(name, str) or not _is_name(name):
         return [
             Fault(
                 pointer,
@@ -120,16 +128,14 @@ def check_new_task(new: NewTask, pointer: str = "") -> None:
     faults += check_range(new.weight, f"{pointer}/weight", 0, MAX_CONCURRENCY)
     if new.labels:
         faults += check_labels(new.labels, f"{pointer}/labels")
-    for member in _TEXTS:
-        text = getattr(new, member)
+    for member, text in zip(_TEXTS, _texts(new), strict=True):
         if text is not None:
             faults += check_text(text, f"{pointer}/{member}", most=MAX_KEY_LENGTH)
             if not text:
                 faults.append(
                     Fault(f"{pointer}/{member}", "empty", f"{member} is empty; leave it out instead")
                 )
-    for member in ("run_at", "start_by"):
-        at = getattr(new, member)
+    for member, at in (("run_at", new.run_at), ("start_by", new.start_by)):
         if at is not None and at.tzinfo is None:
             faults.append(
                 Fault(f"{pointer}/{member}", "no_zone", f"{member} says no zone; give one, or Z for UTC")

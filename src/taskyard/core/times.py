@@ -1,6 +1,7 @@
 """Times as the store keeps them: whole microseconds since 1970 in UTC, so that both databases hold the same number."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -9,6 +10,7 @@ MICROSECOND: Final = timedelta(microseconds=1)
 _EXACT: Final = 2**32 * 1_000_000
 
 
+@lru_cache(maxsize=1024)  # a transaction writes its one instant many times
 def to_micros(at: datetime) -> int:
     """
     Return *at* in microseconds since the epoch. *at* must be aware.
@@ -19,6 +21,7 @@ def to_micros(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+@lru_cache(maxsize=1024)  # what is read together was mostly written together, at the same instants
 def from_micros(micros: int) -> datetime:
     """
     Return the aware UTC datetime of *micros*.

@@ -3,12 +3,13 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, WrongState
 from taskyard.core.limits import MAX_KEY_LENGTH, MAX_PAYLOAD_BYTES, check_new_task, check_text
 from taskyard.core.queue import QueueSettings
-from taskyard.core.task import ACTIONS, Error, Moved, NewTask, OnConflict, Reason, State, Task
+from taskyard.core.task import ACTIONS, STATES, Error, Moved, NewTask, OnConflict, Reason, State, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.service.flow import (
     EVENT,
@@ -23,7 +24,7 @@ from taskyard.service.flow import (
 from taskyard.service.payloads import fitting
 from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
-from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text
+from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text, make_task
 from taskyard.store.values import json_text, length, micros
 
 
@@ -544,62 +545,23 @@ def _canceled(id: str, before: Task | None, after: Task | None) -> Task | Except
     return after
 
 
-def _task_of(submission: Submission, row: Mapping[str, Value], number: int) -> Task:
+def _task_of(submission: Submission, row: Mapping[str, Any], number: int) -> Task:
     """Return the task as it was just inserted, without reading it back."""
-    new, now = submission.new, row["created_at"]
-    assert isinstance(now, int)
-    created_at = from_micros(now)
-    run_at = row["run_at"]
-    assert isinstance(run_at, int)
-    return Task(
-        number=number,
-        id=str(row["id"]),
-        organisation=submission.actor.organisation,
-        type=new.type,
-        queue=new.queue,
-        state=State(str(row["state"])),
-        reason=None if row["reason"] is None else str(row["reason"]),
-        priority=new.priority,
-        target=new.target,
-        input=new.input,
-        labels=new.labels,
-        key=new.key,
-        concurrency_key=new.concurrency_key,
-        concurrency_limit=new.concurrency_limit,
-        weight=new.weight,
-        run_at=from_micros(run_at),
-        wake_at=None,
-        start_by=new.start_by,
-        created_at=created_at,
-        started_at=None,
-        attempted_at=None,
-        finished_at=None,
-        updated_at=created_at,
-        claims=0,
-        failures=0,
-        losses=0,
-        max_failures=int(row["max_failures"]),  # type: ignore[arg-type]
-        timeout=new.timeout,
-        holder=None,
-        lease_until=None,
-        progress=None,
-        message=None,
-        output=None,
-        error=None,
-        parent=new.parent,
-        schedule=new.schedule,
-        rule=new.rule,
-        retry_of=new.retry_of,
-        report=new.report,
-        actor=submission.actor.identity,
-        origin=new.origin,
-        trace=new.trace,
-        cancel_requested_at=None,
-    )
+    new, created_at = submission.new, from_micros(row["created_at"])
+    run_at = from_micros(row["run_at"])
+    return make_task(
+        number, row["id"], submission.actor.organisation, new.type, new.queue, STATES[row["state"]], None if row["reason"] is None else str(row["reason"]),
+        new.priority, new.target, new.input, new.labels, new.key, new.concurrency_key, new.concurrency_limit, new.weight,
+        run_at, None, new.start_by, created_at, None, None, None, created_at, 0, 0, 0, row["max_failures"], new.timeout,
+        None, None, None, None, None, None, new.parent, new.schedule, new.rule, new.retry_of, new.report,
+        submission.actor.identity, new.origin, new.trace, None, None,
+    )  # fmt: skip
 
 
 def _rounds(submissions: Sequence[Submission]) -> list[list[int]]:
     """Return the positions of *submissions* in rounds: what repeats a key or an id comes in a later one."""
+    if not any(each.new.key is not None or each.new.id is not None for each in submissions):
+        return [list(range(len(submissions)))]
     rounds: list[list[int]] = [[]]
     next_turn: dict[tuple[int, str, str], int] = {}
     for position, submission in enumerate(submissions):

@@ -45,14 +45,16 @@ class EventRecords:
 
     def append_task(self, kind: str, task: Task | Moved, at: datetime, data: Json = None) -> None:
         """Append ``task.<kind>``."""
-        self.append(
-            f"task.{kind}",
-            organisation=task.organisation,
-            subject=task.id,
-            at=at,
-            queue=task.queue,
-            type=task.type,
-            data=data,
+        self._gathered.append(
+            {
+                "organisation": task.organisation,
+                "at": to_micros(at),
+                "kind": f"task.{kind}",
+                "subject": task.id,
+                "queue": task.queue,
+                "type": task.type,
+                "data": json_text(data),
+            }
         )
 
     def mark(self) -> int:

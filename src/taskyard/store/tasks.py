@@ -6,7 +6,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from taskyard.core.task import Error, Json, State, Task
+from taskyard.core.swift import maker
+from taskyard.core.task import STATES, Error, Json, State, Task
 from taskyard.core.times import EPOCH, from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.values import from_json, json_text, moment, period
@@ -86,54 +87,27 @@ class Log:
     updated_at: datetime
 
 
+#: Its fields stand in the order of the fragment ``{task}``.
+make_task: Final = maker(Task)
+
+
 def task_of(row: Row) -> Task:
     """Return the Task of a row whose columns are the fragment ``{task}``."""
-    return Task(
-        number=row[0],
-        id=row[1],
-        organisation=row[2],
-        type=row[3],
-        queue=row[4],
-        state=State(row[5]),
-        reason=row[6],
-        priority=row[7],
-        target=row[8],
-        input=from_json(row[9]),
-        labels=from_json(row[10]) or {},
-        key=row[11],
-        concurrency_key=row[12],
-        concurrency_limit=row[13],
-        weight=row[14],
-        run_at=from_micros(row[15]),
-        wake_at=moment(row[16]),
-        start_by=moment(row[17]),
-        created_at=from_micros(row[18]),
-        started_at=moment(row[19]),
-        attempted_at=moment(row[20]),
-        finished_at=moment(row[21]),
-        updated_at=from_micros(row[22]),
-        claims=row[23],
-        failures=row[24],
-        losses=row[25],
-        max_failures=row[26],
-        timeout=period(row[27]),
-        holder=row[28],
-        lease_until=moment(row[29]),
-        progress=from_json(row[30]),
-        message=row[31],
-        output=from_json(row[32]),
-        error=_error_of(row[33]),
-        parent=row[34],
-        schedule=row[35],
-        rule=row[36],
-        retry_of=row[37],
-        report=from_json(row[38]),
-        actor=row[39],
-        origin=row[40],
-        trace=row[41],
-        cancel_requested_at=moment(row[42]),
-        settled_by=row[43],
-    )
+    (
+        number, id, organisation, type, queue, state, reason, priority, target, input, labels, key, concurrency_key,
+        concurrency_limit, weight, run_at, wake_at, start_by, created_at, started_at, attempted_at, finished_at, updated_at,
+        claims, failures, losses, max_failures, timeout, holder, lease_until, progress, message, output, error, parent,
+        schedule, rule, retry_of, report, actor, origin, trace, cancel_requested_at, settled_by,
+    ) = row  # fmt: skip
+    return make_task(
+        number, id, organisation, type, queue, STATES[state], reason, priority, target,
+        from_json(input), from_json(labels) or {}, key, concurrency_key,
+        concurrency_limit, weight, from_micros(run_at), moment(wake_at), moment(start_by), from_micros(created_at),
+        moment(started_at), moment(attempted_at), moment(finished_at), from_micros(updated_at),
+        claims, failures, losses, max_failures, period(timeout), holder, moment(lease_until), from_json(progress), message,
+        from_json(output), _error_of(error), parent, schedule, rule, retry_of, from_json(report), actor, origin, trace,
+        moment(cancel_requested_at), settled_by,
+    )  # fmt: skip
 
 
 def _error_of(text: str | None) -> Error | None:

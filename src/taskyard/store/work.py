@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Final
 
 from taskyard.core.limits import MAX_CONCURRENCY
-from taskyard.core.task import Json, Moved, State, Task
+from taskyard.core.swift import maker
+from taskyard.core.task import STATES, Json, Moved, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.tasks import task_of
@@ -295,24 +297,14 @@ class WorkRecords:
         return [task_of(row) for row in self._connection.rows(statement, **values)]
 
 
-_STATES = {state.value: state for state in State}
+_make_moved: Final = maker(Moved)
 
 
 def _moved_of(row: Row) -> Moved:
     number, id, organisation, queue, type, state, reason, claims, holder, concurrency_key, wake_at = row
-    return Moved(
-        number,
-        id,
-        organisation,
-        queue,
-        type,
-        _STATES[state],
-        reason,
-        claims,
-        holder,
-        concurrency_key,
-        wake_at is not None,
-    )
+    return _make_moved(
+        number, id, organisation, queue, type, STATES[state], reason, claims, holder, concurrency_key, wake_at is not None
+    )  # fmt: skip
 
 
 def _in_claim_order(tasks: list[Task]) -> list[Task]:
