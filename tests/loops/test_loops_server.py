@@ -273,6 +273,19 @@ def test_ended_tasks_are_kept_as_long_as_their_queue_says(yard, clock):
     assert not exists(yard, long)
 
 
+def test_what_a_deleted_queue_leaves_is_removed_in_time_too(yard, clock):
+    left, others = ended(yard, queue="gone"), ended(yard, queue="kept")
+    yard.write(yard.services.queues.delete, yard.actor, "gone")
+
+    clock.forward(days=1)
+    sweep(yard)
+    assert exists(yard, left)
+    clock.forward(days=30)
+    sweep(yard)
+    assert not exists(yard, left)
+    assert not exists(yard, others)
+
+
 def test_open_tasks_are_kept_however_old_they_are(yard, clock):
     waiting, delayed = yard.submit(), yard.submit(run_at=clock.now + timedelta(days=5000))
     clock.forward(days=4000)

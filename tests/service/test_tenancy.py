@@ -177,7 +177,8 @@ def test_a_task_waits_for_no_task_of_another_organisation(yard, stranger, ours):
     worker = yard.worker()
     [task] = worker.claim()
 
-    assert yard.settle(task, Waits(tasks=(theirs.id,))).state is State.READY
+    with pytest.raises(Invalid, match=f"there is no task {theirs.id}"):
+        yard.settle(task, Waits(tasks=(theirs.id,)))
 
 
 def test_an_event_is_seen_by_its_own_organisation_only(yard, stranger, ours):

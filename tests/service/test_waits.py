@@ -111,11 +111,24 @@ def test_what_has_ended_before_is_not_waited_for(yard, worker):
     assert len(worker.claim()) == 1
 
 
-def test_nobody_waits_for_himself_or_for_what_nobody_knows(yard, worker):
+def test_nobody_waits_for_himself(yard, worker):
     task = yard.submit("parent")
     [claimed] = worker.claim()
 
-    assert yard.settle(claimed, Waits(tasks=(task.id, "no-such-task"))).state is State.READY
+    assert yard.settle(claimed, Waits(tasks=(task.id,))).state is State.READY
+
+
+def test_who_would_wait_for_what_nobody_knows_is_told_of_what_and_still_holds_the_task(yard, worker):
+    one = yard.submit("one")
+    yard.submit("parent")
+    [claimed] = worker.claim()
+
+    with pytest.raises(Invalid, match="there is no task nobody; there is no task nothing") as refusal:
+        yard.settle(claimed, Waits(tasks=(one.id, "nobody", "nothing")))
+
+    assert [fault.pointer for fault in refusal.value.faults] == ["/tasks/1", "/tasks/2"]
+    assert yard.get(claimed) == claimed
+    assert yard.settle(claimed, Done()).state is State.SUCCEEDED
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])

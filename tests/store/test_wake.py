@@ -1,6 +1,7 @@
 """Processes on one database wake one another after a commit; what is not told is found by looking."""
 
 import queue
+import socket
 import threading
 import time
 from contextlib import suppress
@@ -205,3 +206,34 @@ def test_a_listener_that_is_cut_off_listens_again_and_wakes_everybody(open_store
         pass
 
     assert "again" in heard(ear, other, "again")
+
+
+def test_the_last_to_leave_a_file_leaves_nothing_behind(tmp_path, clock):
+    def opened():
+        database = SqliteDatabase(tmp_path / "yard.db", clock)
+        database.migrate()
+        return database
+
+    first, second = opened(), opened()
+    ears = [Ear(first), Ear(second)]
+    telling = Store(opened())
+    heard(ears[0], telling, "ready:1:images")
+    heard(ears[1], telling, "ready:1:images")
+    folder = first._datagrams._folder
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as killed:
+        killed.bind(str(folder / "killed.wake"))  # a process that is killed takes nothing along
+
+    first.close()
+    until_deaf(ears[0])
+    assert [each.suffix for each in folder.iterdir()] == [".wake"]
+    second.close()
+    until_deaf(ears[1])
+    telling.close()
+
+    assert not folder.exists()
+
+
+def until_deaf(ear):
+    while ear.next() is not None:
+        continue
+    ear._thread.join()

@@ -43,9 +43,7 @@ class Janitor:
 
     def _remove_tasks(self) -> bool:
         """Remove a batch of ended tasks from each queue, found by a read: it must not keep the writer from its work."""
-        found = self._store.read(
-            lambda records: [expired_tasks(records, queue, BATCH) for queue in records.queues.every()]
-        )
+        found = self._store.read(lambda records: expired_tasks(records, BATCH))
         for numbers in filter(None, found):
             self._store.write(partial(_delete, numbers))
         return any(len(numbers) >= BATCH for numbers in found)

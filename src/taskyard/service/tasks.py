@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, WrongState
@@ -26,6 +26,9 @@ from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
 from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text, make_task
 from taskyard.store.values import json_text, length, micros
+
+#: How many of the tasks that are not there a sentence names; the faults name them all.
+MOST_NAMED: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,18 +234,10 @@ class Tasks:
         return Conflict(f"the key {new.key!r} was taken and freed just now; submit again", code="key_taken")
 
     def _check_blockers(self, records: Records, submission: Submission) -> None:
-        new = submission.new
-        if not new.blocked_by:
-            return
-        found = records.tasks.get_many(submission.actor.organisation, list(dict.fromkeys(new.blocked_by)))
-        known = {task.id for task in found}
-        unknown = [
-            Fault(f"/blocked_by/{index}", "unknown_task", f"there is no task {id}")
-            for index, id in enumerate(new.blocked_by)
-            if id not in known
-        ]
-        if unknown:
-            raise Invalid(unknown[0].detail, faults=unknown)
+        wanted = submission.new.blocked_by
+        if wanted:
+            ids = list(dict.fromkeys(wanted))
+            check_known(records, submission.actor.organisation, ids, wanted, "/blocked_by")
 
     def _blockers(
         self, records: Records, submissions: Sequence[Submission], rows: dict[int, dict[str, Value]]
@@ -502,6 +497,22 @@ class Tasks:
         check_new_task(NewTask(type=task.type, labels=labels))
         records.tasks.relabel(task, labels, records.now)
         return replace(task, labels=dict(labels), updated_at=records.now)
+
+
+def check_known(
+    records: Records, organisation: int, ids: Sequence[str], given: Sequence[str], pointer: str
+) -> None:
+    """Raise Invalid for those of *ids* that no task has, with a fault wherever one stands in what was *given* at *pointer*."""
+    unknown = set(ids) - {task.id for task in records.tasks.get_many(organisation, ids)}
+    faults = [
+        Fault(f"{pointer}/{index}", "unknown_task", f"there is no task {id}")
+        for index, id in enumerate(given)
+        if id in unknown
+    ]
+    if faults:
+        raise Invalid(
+            "; ".join(fault.detail for fault in faults[:MOST_NAMED]), code="unknown_task", faults=faults
+        )
 
 
 def again(task: Task) -> NewTask:

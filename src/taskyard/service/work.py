@@ -29,7 +29,7 @@ from taskyard.core.worker import Lane, Worker
 from taskyard.service.flow import EVENT, TASK, after_ends, after_slots, answer_event, tell_ready
 from taskyard.service.payloads import beginning, end, fitting
 from taskyard.service.rate import opens_at, starts_left, with_starts
-from taskyard.service.tasks import Submission, Tasks
+from taskyard.service.tasks import Submission, Tasks, check_known
 from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
 from taskyard.store.tasks import Step, error_text
@@ -653,6 +653,8 @@ class Work:
         self, records: Records, task: Task, outcome: Waits, waits: dict[int, list[tuple[int, str, str]]]
     ) -> dict[str, Value]:
         open_ids = records.work.open_ids(task.organisation, list(outcome.tasks))
+        ended = [id for id in dict.fromkeys(outcome.tasks) if id not in open_ids]
+        check_known(records, task.organisation, ended, outcome.tasks, "/tasks")
         blockers = [(task.number, TASK, id) for id in sorted(open_ids) if id != task.id]
         for index, name in enumerate(outcome.events):
             _check_text(name, f"/events/{index}")

@@ -1,6 +1,6 @@
 """Tasks as records: insert, read, list, and what hangs on them (labels, results, steps, logs)."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -387,6 +387,13 @@ class TaskRecords:
             "finished_numbers", organisation=organisation, queue=queue, before=to_micros(before), limit=limit
         )
         return [row[0] for row in rows]
+
+    def finished_places(self) -> Iterator[tuple[int, str]]:
+        """Give each organisation and queue that has ended tasks, whether there is such a queue any more or not."""
+        place: tuple[int, str] = (0, "")
+        while row := self._connection.row("next_finished_place", organisation=place[0], queue=place[1]):
+            place = (row[0], row[1])
+            yield place
 
     def delete(self, numbers: Sequence[int]) -> int:
         """Remove ended tasks and all that hangs on them."""

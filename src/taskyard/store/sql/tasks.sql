@@ -163,6 +163,12 @@ SELECT number FROM tasks
 WHERE  organisation = :organisation AND queue = :queue AND finished_at IS NOT NULL AND finished_at < :before
 ORDER BY finished_at LIMIT :limit;
 
+-- name: next_finished_place
+-- Where there are ended tasks, one queue after the other: each is one seek, however many tasks lie between.
+SELECT organisation, queue FROM tasks
+WHERE  finished_at IS NOT NULL AND (organisation, queue) > (:organisation, :queue)
+ORDER BY organisation, queue LIMIT 1;
+
 -- name: delete_tasks
 -- As an expression, so that no partial index seems to fit: the rows are found by their numbers.
 DELETE FROM tasks WHERE number {any:numbers} AND COALESCE(finished_at, 0) > 0;

@@ -11,6 +11,7 @@ import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -50,16 +51,35 @@ class Datagrams:
                 continue  # its buffer is full: it has news enough to wake for
 
     def listen(self) -> Iterator[frozenset[str]]:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
         mine = self._mine = self._folder / f"{uuid.uuid4().hex}.wake"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
-            receiver.bind(str(mine))
+            self._bind(receiver, mine)
             try:
                 while not self._closed:
                     message = receiver.recv(MAX_DATAGRAM_BYTES)
                     yield frozenset(message.decode().split("\n")) if message != b"*" else ANYTHING
             finally:
                 mine.unlink(missing_ok=True)
+                self._leave()
+
+    def _bind(self, receiver: socket.socket, mine: Path) -> None:
+        while True:
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            try:
+                receiver.bind(str(mine))
+                return
+            except FileNotFoundError:
+                continue  # the last of the others has just left, and has taken the folder along
+
+    def _leave(self) -> None:
+        """Remove the folder, and what processes that were killed have left in it, unless somebody still listens there."""
+        with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+            for other in self._folder.glob("*.wake"):
+                try:
+                    probe.connect(str(other))
+                except (ConnectionRefusedError, FileNotFoundError):
+                    other.unlink(missing_ok=True)
+            self._folder.rmdir()  # fails where somebody is left
 
     def close(self) -> None:
         self._closed = True
