@@ -44,6 +44,11 @@ def test_a_dialect_that_is_mounted_has_a_sample(name):
     sample_of(name)
 
 
+def test_a_dialect_without_a_sample_is_told_where_to_put_it():
+    with pytest.raises(AssertionError, match=r"write tests/dialects/klingon/sample\.py with a Sample"):
+        sample_of("klingon")
+
+
 # -- states -------------------------------------------------------------------------------------------------------------------
 
 
