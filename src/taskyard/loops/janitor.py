@@ -5,7 +5,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-from taskyard.service.janitor import Keep, Removal, expired_tasks, removals
+from taskyard.service.janitor import Keep, Removal, expired_everywhere, removals
 from taskyard.store.records import Records
 from taskyard.store.store import Store
 
@@ -43,7 +43,7 @@ class Janitor:
 
     def _remove_tasks(self) -> bool:
         """Remove a batch of ended tasks from each queue, found by a read: it must not keep the writer from its work."""
-        found = self._store.read(lambda records: expired_tasks(records, BATCH))
+        found = self._store.read(lambda records: expired_everywhere(records, BATCH))
         for numbers in filter(None, found):
             self._store.write(partial(_delete, numbers))
         return any(len(numbers) >= BATCH for numbers in found)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from taskyard.core.queue import RETENTION
+from taskyard.core.queue import RETENTION, Queue
 from taskyard.store.records import Records
 
 
@@ -43,16 +43,22 @@ def removals(keep: Keep) -> Sequence[Removal]:
     )
 
 
-def expired_tasks(records: Records, limit: int) -> list[list[int]]:
+def expired_tasks(records: Records, queue: Queue, limit: int) -> list[int]:
+    """Return the numbers of up to *limit* tasks of *queue* that ended longer ago than it keeps them."""
+    before = records.now - queue.settings.retention
+    return records.tasks.finished_before(queue.organisation, queue.name, before, limit)
+
+
+def expired_everywhere(records: Records, limit: int) -> list[list[int]]:
     """
     Return, for each queue, the numbers of up to *limit* tasks that ended longer ago than it keeps them.
 
     What is left of a queue that was deleted is kept as long as a queue keeps tasks that says nothing else.
     """
-    keeps = {(queue.organisation, queue.name): queue.settings.retention for queue in records.queues.every()}
-    deleted = [place for place in records.tasks.finished_places() if place not in keeps]
-    keeps.update(dict.fromkeys(deleted, RETENTION))
-    return [
-        records.tasks.finished_before(organisation, name, records.now - retention, limit)
-        for (organisation, name), retention in keeps.items()
+    queues = records.queues.every()
+    there = {(queue.organisation, queue.name) for queue in queues}
+    gone = [place for place in records.tasks.finished_places() if place not in there]
+    before = records.now - RETENTION
+    return [expired_tasks(records, queue, limit) for queue in queues] + [
+        records.tasks.finished_before(organisation, name, before, limit) for organisation, name in gone
     ]
