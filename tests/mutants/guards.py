@@ -43,6 +43,10 @@ WORK_SQL: Final = "store/sql/work.sql"
 TASKS_SQL: Final = "store/sql/tasks.sql"
 WORKERS_SQL: Final = "store/sql/workers.sql"
 EVENTS_SQL: Final = "store/sql/events.sql"
+SETTLING: Final = "service/settling.py"
+REPORTS: Final = "service/reports.py"
+HOLDS: Final = "service/holds.py"
+CLAIMS: Final = "service/claims.py"
 WORK: Final = "service/work.py"
 TASKS: Final = "service/tasks.py"
 FLOW: Final = "service/flow.py"
@@ -90,7 +94,7 @@ THE_FENCE: Final = (
     guard(
         "fence",
         "of several endings of one task the right one is taken",
-        WORK,
+        SETTLING,
         "if (hold.organisation, hold.holder) in dead or not stands or hold.number in endings:",
         "if (hold.organisation, hold.holder) in dead or hold.number in endings:",
         SETTLE_TESTS + "test_of_two_attempts_of_one_worker_in_one_batch_the_right_one_is_accepted",
@@ -98,7 +102,7 @@ THE_FENCE: Final = (
     guard(
         "fence",
         "an attempt that is settled twice in one batch is settled once",
-        WORK,
+        SETTLING,
         "in dead or not stands or hold.number in endings:",
         "in dead or not stands:",
         SETTLE_TESTS + "test_of_two_settlements_of_one_attempt_in_one_batch_exactly_one_is_accepted",
@@ -152,7 +156,7 @@ LEASES: Final = (
     guard(
         "lease",
         "a worker whose lease ran out settles nothing, reaped or not",
-        WORK,
+        SETTLING,
         "if (hold.organisation, hold.holder) in dead or not stands",
         "if not stands",
         SETTLE_TESTS + "test_a_worker_whose_lease_has_run_out_is_refused_even_before_the_reaper_came_by",
@@ -168,7 +172,7 @@ LEASES: Final = (
     guard(
         "lease",
         "a dead worker is given nothing",
-        WORK,
+        CLAIMS,
         "if not records.workers.lives(actor.organisation, worker, records.now):\n            raise LeaseLost",
         "if False:\n            raise LeaseLost",
         "service/test_claim.py::test_a_dead_worker_is_given_nothing",
@@ -232,8 +236,8 @@ LEASES: Final = (
     guard(
         "lease",
         "a person who is late is refused before the reaper came by",
-        WORK,
-        "        and not _is_overdue(attempt, now)\n",
+        HOLDS,
+        "        and not is_overdue(attempt, now)\n",
         "",
         "service/test_inbox.py::test_what_is_said_after_the_lease_ran_out_is_refused",
     ),
@@ -248,7 +252,7 @@ LEASES: Final = (
     guard(
         "lease",
         "the third worker that dies of a task is the last",
-        WORK,
+        SETTLING,
         "elif losses >= MAX_LOSSES:",
         "elif False:",
         SETTLE_TESTS + "test_a_task_that_has_cost_three_workers_is_poisoned",
@@ -256,7 +260,7 @@ LEASES: Final = (
     guard(
         "lease",
         "a task that kills its own process three times is poison",
-        WORK,
+        SETTLING,
         "if failed.code == Reason.KILLED and task.losses + 1 >= MAX_LOSSES:",
         "if False:",
         "loops/test_worker_children.py::test_a_process_that_dies_is_a_failure_that_names_the_signal_and_three_are_poison",
@@ -264,7 +268,7 @@ LEASES: Final = (
     guard(
         "lease",
         "a loss spends a try",
-        WORK,
+        SETTLING,
         "elif failures >= task.max_failures:",
         "elif False:",
         SETTLE_TESTS + "test_a_loss_that_spends_the_last_try_fails_the_task_as_lost",
@@ -331,7 +335,7 @@ MOVES: Final = (
     guard(
         "moves",
         "nothing starts in a paused queue",
-        WORK,
+        CLAIMS,
         "open_queues = [name for name in types if name not in queues or not queues[name].settings.paused]",
         "open_queues = list(types)",
         "service/test_claim.py::test_a_paused_queue_gives_nothing_and_a_resumed_one_does",
@@ -339,7 +343,7 @@ MOVES: Final = (
     guard(
         "moves",
         "who may be tried again is bounded",
-        WORK,
+        SETTLING,
         "if failed.final or task.failures + 1 >= task.max_failures:",
         "if failed.final:",
         "service/test_retry.py::test_a_failed_attempt_is_tried_again_after_a_growing_wait_until_no_try_is_left",
@@ -347,7 +351,7 @@ MOVES: Final = (
     guard(
         "cancel",
         "what was asked to stop is canceled however it comes back",
-        WORK,
+        SETTLING,
         "if task.cancel_requested_at is not None:\n            message",
         "if False:\n            message",
         "service/test_cancel.py::test_what_was_asked_to_stop_is_canceled_however_it_comes_back_unless_it_is_done",
@@ -355,7 +359,7 @@ MOVES: Final = (
     guard(
         "cancel",
         "what was asked to stop and lost its worker is not tried again",
-        WORK,
+        SETTLING,
         "if task.cancel_requested_at is not None:\n                ending",
         "if False:\n                ending",
         "service/test_cancel.py::test_what_was_asked_to_stop_and_lost_its_worker_is_canceled",
@@ -379,7 +383,7 @@ MOVES: Final = (
     guard(
         "waits",
         "who waits is written down in the same move",
-        WORK,
+        SETTLING,
         "        if waits:\n            records.work.block(",
         "        if False:\n            records.work.block(",
         "service/test_waits.py::test_a_task_that_waits_goes_on_when_all_it_waits_for_has_ended_and_spends_no_try",
@@ -427,7 +431,7 @@ MOVES: Final = (
     guard(
         "waits",
         "children are submitted once however often a task is tried",
-        WORK,
+        REPORTS,
         "        if done is not None:\n            return [str(id) for id in done.output]\n",
         "",
         "service/test_steps.py::test_children_are_submitted_once_however_often_the_task_is_tried",
@@ -502,7 +506,7 @@ LIMITS: Final = (
     guard(
         "limits",
         "no more run at once than a queue lets",
-        WORK,
+        CLAIMS,
         "if weight > free:",
         "if False:",
         "service/test_limits.py::test_no_more_run_at_once_than_the_queue_lets",
@@ -510,7 +514,7 @@ LIMITS: Final = (
     guard(
         "limits",
         "people are bound by the limit of a queue like workers",
-        WORK,
+        CLAIMS,
         "if counted is None or not self._within_limits(records, *counted, [(task.number, task.weight)]):",
         "if counted is None:",
         "service/test_claim.py::test_a_person_who_takes_a_very_task_is_bound_by_the_limits_of_its_queue",
@@ -558,7 +562,7 @@ LIMITS: Final = (
     guard(
         "limits",
         "no more start in a period than a queue lets",
-        WORK,
+        CLAIMS,
         "numbers = numbers[: starts_left(log, queue.settings.rate, records.now)]",
         "pass",
         "service/test_rate.py::test_a_queue_starts_no_more_than_its_rate",
@@ -585,7 +589,7 @@ THE_FEED: Final = (
     guard(
         "feed",
         "an ending is told",
-        WORK,
+        SETTLING,
         "                records.events.append_task(task.state.value, task, records.now, data)\n",
         "",
         SETTLE_TESTS + "test_a_task_that_is_done_has_succeeded_with_its_output",

@@ -7,9 +7,9 @@ import pytest
 
 from taskyard.core.actor import Permission
 from taskyard.core.errors import Forbidden, LeaseLost, NotFound, WrongState
+from taskyard.core.hold import Hold
 from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.task import NewTask, State
-from taskyard.service.work import Hold
 
 
 def cancel(yard, *tasks):

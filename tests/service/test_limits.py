@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from taskyard.core.errors import TaskyardError
+from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.queue import QueueSettings
 from taskyard.core.task import MOVES, NewTask, OnConflict, State, Task
 from taskyard.service.tasks import Submission
-from taskyard.service.work import Hold, Settlement
 from taskyard.store.tasks import TaskFilter
 
 

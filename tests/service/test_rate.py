@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from taskyard.core.outcome import Done, Released
 from taskyard.core.queue import QueueSettings, RateLimit
+from taskyard.service.claims import rate_opens_at
 from taskyard.service.rate import BUCKETS, opens_at, starts_left, with_starts
-from taskyard.service.work import rate_opens_at
 
 START = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 

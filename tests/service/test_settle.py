@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from taskyard.core.errors import Invalid, LeaseLost, TooLarge
+from taskyard.core.hold import Hold, Report, Settlement
 from taskyard.core.limits import MAX_LOG_BYTES, MAX_MESSAGE_LENGTH, MAX_PAYLOAD_BYTES
 from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.task import Moved, State
-from taskyard.service.work import Hold, Report, Settlement
 
 
 def settle_all(yard, *settlements):

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from taskyard.core.errors import Invalid, LeaseLost, TooLarge
+from taskyard.core.hold import Hold
 from taskyard.core.limits import MAX_PAYLOAD_BYTES
 from taskyard.core.outcome import Done, Released
 from taskyard.core.task import NewTask
-from taskyard.service.work import Hold
 from taskyard.store.tasks import TaskFilter
 
 

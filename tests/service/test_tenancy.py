@@ -6,10 +6,10 @@ from datetime import timedelta
 import pytest
 
 from taskyard.core.errors import Invalid, LeaseLost, NotFound
+from taskyard.core.hold import Hold, Report, Settlement
 from taskyard.core.outcome import Done, Failed, Waits
 from taskyard.core.task import NewTask, State
 from taskyard.core.worker import Lane
-from taskyard.service.work import Hold, Report, Settlement
 from taskyard.store.tasks import TaskFilter
 
 

@@ -5,10 +5,10 @@ from datetime import timedelta
 import pytest
 
 from taskyard.core.errors import Invalid, TooLarge
+from taskyard.core.hold import Hold, Settlement
 from taskyard.core.limits import MAX_PAYLOAD_BYTES
 from taskyard.core.outcome import Done, Failed, Stopped, Waits
 from taskyard.core.task import NewTask, State
-from taskyard.service.work import Hold, Settlement
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from taskyard.core.hold import Hold, Report, Settlement, Stop
 from taskyard.core.outcome import Released
 from taskyard.core.task import Json, NewTask, Task
 from taskyard.core.worker import Lane
+from taskyard.service.claims import rate_opens_at
 from taskyard.service.services import Services
-from taskyard.service.work import rate_opens_at
 from taskyard.store.records import Records
 from taskyard.store.store import Store
 from taskyard.store.tasks import TaskFilter

@@ -12,9 +12,9 @@ from taskyard.core.actor import Actor
 from taskyard.core.queue import Kind, Queue, QueueSettings, RateLimit
 from taskyard.core.task import Json, Reason, State, Task
 from taskyard.core.worker import Lane, Worker
+from taskyard.service.claims import rate_opens_at
 from taskyard.service.flow import EVENT, TASK
 from taskyard.service.tasks import Tasks
-from taskyard.service.work import rate_opens_at
 from taskyard.store.records import Records
 
 #: Tasks that are named where several are the cause; the sentence says when there are more.
