@@ -324,7 +324,7 @@ def test_an_id_that_is_none_finds_nothing(wire):
     for id in ODD_IDS:
         for method, path, body in wire.sample.theirs(wire, replace(task, id=id, number=id)):
             answer = wire.ask(method, path, body)
-            if id in path:
+            if f"/{id}" in path:
                 assert answer.status_code in (400, 404, 405, 422), (method, path, answer.text)
 
 
