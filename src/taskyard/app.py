@@ -301,11 +301,11 @@ def _opened(
 
 def _bootstrapped(records: Records, services: Services, config: Config) -> tuple[int, str | None]:
     """Return the organisation of this server, and the secret of its first key where it was just made."""
-    made = services.accounts.bootstrap(records)
-    number = _organisation(records, config)
+    made = services.accounts.bootstrap(records, config.organisation)
     if made is not None:
         organisation, key = made
-        return number, key.secret if organisation.number == number else None
+        return organisation.number, key.secret
+    number = _organisation(records, config)
     if records.accounts.keys(number):
         return number, None
     # A program has worked on this database before any server did: nobody has a key yet.

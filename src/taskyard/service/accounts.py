@@ -117,11 +117,19 @@ class Accounts:
 
     # -- organisations -------------------------------------------------------------------------------------------------------
 
-    def bootstrap(self, records: Records) -> tuple[Organisation, NewKey] | None:
-        """Make the first organisation and its key on the first start of an empty yard; None when there is one already."""
+    def bootstrap(
+        self, records: Records, name: str = DEFAULT_ORGANISATION
+    ) -> tuple[Organisation, NewKey] | None:
+        """
+        Make the first organisation and its key on the first start of an empty yard; None when there is one already.
+
+        Raises:
+            Invalid: no organisation can have this *name*.
+        """
         if records.accounts.organisations():
             return None
-        return self._new_organisation(records, DEFAULT_ORGANISATION, "Default", {}, by="system")
+        _refuse(check_name(name, "/name", "name of an organisation"))
+        return self._new_organisation(records, name, name.capitalize(), {}, by="system")
 
     def create_organisation(
         self,
