@@ -23,7 +23,10 @@ def furnish(yard: Yard) -> Place:
         admin = Actor(organisation=organisation, identity="system", permissions=ALL)
         yard.write(yard.services.accounts.create_user, admin, login, role="admin", password=PASSWORD)
     return Place(
-        credentials=basic("ana"), stranger=basic("bo"), task={"type": "noop", "input": {"args": ["1"]}}
+        credentials=basic("ana"),
+        stranger=basic("bo"),
+        task={"type": "noop", "input": {"args": ["1"]}},
+        settings={"culling": False},  # what is listed is what a test has made
     )
 
 
