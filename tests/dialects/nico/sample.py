@@ -109,6 +109,36 @@ def bodies(place: Place) -> list[tuple[str, str, Any]]:
         "operationCode": "power_on",
         "ruleDefinition": {"version": "v1", "steps": [step]},
     }
+    nobody = "0c0ffee0-0000-4000-8000-000000000000"
+    run = {
+        "siteId": site,
+        "name": "all",
+        "description": "d",
+        "selector": {"percentage": {"percent": 50, "seed": "s"}},
+        "options": {
+            "maxConcurrentTargets": 2,
+            "safetyPolicy": {
+                "gates": [
+                    {"failureRate": {"scope": "currentPhase", "thresholdPercent": 10}},
+                    {"failureCount": {"scope": "cumulativeRun", "thresholdCount": 5}},
+                ]
+            },
+            "conflictPolicy": {
+                "retry": {"retryTimeout": "30m", "initialRetryDelay": "10s", "maxRetryDelay": "5m"}
+            },
+            "orderingPolicy": {"random": {"seed": "s"}},
+            "phasePolicy": {"count": {"phases": [1]}, "autoAdvance": False},
+        },
+        "operation": {
+            "firmware": {
+                "version": "1",
+                "ruleId": None,
+                "overrideReadinessCheck": False,
+                "subTargets": ["bmc"],
+            },
+            "excludeRunIds": [nobody],
+        },
+    }
     return [
         ("PATCH", f"{ROOT}/rack/{rack}/power", power),
         ("PATCH", f"{ROOT}/rack/power", {**power, "filter": {"names": ["Rack-01"]}}),
@@ -121,6 +151,10 @@ def bodies(place: Place) -> list[tuple[str, str, Any]]:
         ),
         ("POST", f"{ROOT}/rack/{rack}/bringup", {"siteId": site, "description": "up"}),
         ("POST", f"{ROOT}/task/rule", rule),
+        ("PUT", f"{ROOT}/rack/{rack}/task/rule", {"siteId": site, "ruleId": nobody}),
+        ("POST", f"{ROOT}/task/run", run),
+        ("POST", f"{ROOT}/task/run/{nobody}/advance", {"siteId": site, "expectedPhaseIndex": 1}),
+        ("POST", f"{ROOT}/task/run/{nobody}/cancel", {"siteId": site, "reason": "r"}),
     ]
 
 
