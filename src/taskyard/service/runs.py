@@ -86,6 +86,29 @@ class Runs:
         actor.require(Permission.READ)
         return [Standing(None, task) for task in self._ended(records, actor)[:limit]]
 
+    def known(
+        self, records: Records, actor: Actor, ids: Iterable[str]
+    ) -> tuple[list[Standing], list[Standing]]:
+        """Return what :meth:`current` and :meth:`archived` have of *ids*, without a look at anything else."""
+        actor.require(Permission.READ)
+        current: list[Standing] = []
+        ended: list[Task] = []
+        for id in sorted(set(ids)):
+            try:
+                standing = self.find(records, actor, id)
+            except NotFound:
+                continue
+            if standing.id != id:  # one run of what recurs: it has no standing of its own
+                continue
+            if self.is_current(standing, records.now):
+                current.append(standing)
+            if standing.schedule is None and standing.task is not None and standing.task.schedule is None:
+                ended += [] if standing.task.is_open else [standing.task]
+            else:
+                over = TaskFilter(schedule=id, states=tuple(sorted(TERMINAL)))
+                ended += records.tasks.search(actor.organisation, over, limit=MOST)
+        return sorted(current, key=_made), [Standing(None, task) for task in sorted(ended, key=_over)[::-1]]
+
     def find(self, records: Records, actor: Actor, id: str) -> Standing:
         """
         Return what is known under *id*: as it stands, else its last run.
@@ -253,7 +276,12 @@ class Runs:
             for task in records.tasks.list_finished(actor.organisation, queue.name, filter, limit=MOST)
             if task.state in TERMINAL
         ]
-        return sorted(found, key=lambda task: (task.finished_at, task.number), reverse=True)
+        return sorted(found, key=_over, reverse=True)
+
+
+def _over(task: Task) -> tuple[datetime, int]:
+    assert task.finished_at is not None
+    return task.finished_at, task.number
 
 
 def _made(standing: Standing) -> tuple[datetime, str]:

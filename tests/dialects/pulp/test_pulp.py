@@ -167,6 +167,25 @@ class TestList:
         assert self.ids(wire, "?id=unknown") == []
         assert self.ids(wire, "?page=7&state=running") == []
 
+    def test_a_poll_for_ids_finds_what_a_list_of_all_does(self, wire, clock):
+        schedule = recurring(wire, "cull", "PT5M")
+        old, done, waiting = wire.make("a"), wire.make("b"), wire.make("c")
+        wire.yard.settle(wire.run(old), Done())
+        runs = []
+        for _ in range(3):
+            clock.forward(minutes=25)
+            fire(wire)
+            runs += wire.yard.worker("cull").claim()
+            wire.yard.settle(runs[-1], Done())
+        wire.yard.settle(wire.run(done), Done())
+        ids = [schedule.id, old.id, done.id, waiting.id]
+
+        for query in ("", "state=archived", "state=current&state=archived", "state=complete&state=archived"):
+            all_there_is = self.ids(wire, f"?{query}")
+            for some in (ids, ids[:1], ids[1:], [runs[0].id]):
+                asked = "&".join(f"id={id}" for id in some)
+                assert self.ids(wire, f"?{query}&{asked}") == [id for id in all_there_is if id in some]
+
     @pytest.mark.parametrize("word", ["finished", "error", "sleeping", ""])
     def test_a_word_that_is_none_is_refused_by_name(self, wire, word):
         answer = ask(wire, "GET", f"/tasks/?state={word}")

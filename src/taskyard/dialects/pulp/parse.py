@@ -1,5 +1,6 @@
 """Queries of this wire: filters that may be repeated, united within a name and narrowed by one another (contract, section 7)."""
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -9,6 +10,9 @@ from taskyard.core.errors import Invalid
 
 #: The words of the state filter; ``all`` is an older word for ``current``.
 WORDS: Final = frozenset({"waiting", "running", "complete", "incomplete", "current", "all", "archived"})
+
+#: What an id looks like; anything else is nobody's.
+UUID: Final = re.compile(r"^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +26,18 @@ class Filter:
 def filter_of(request: Request) -> Filter:
     """Raises Invalid for a word that is none; unknown names are passed over."""
     ids: set[str] = set()
+    is_filtered = False
     words: set[str] = set()
     for name, value in request.query_params.multi_items():
         if name == "id":
-            ids.add(value)
+            is_filtered = True
+            ids.update(UUID.findall(value))
         elif name == "state":
             word = value.lower()
             if word not in WORDS:
                 raise Invalid(f"Unknown state: {value}", code="unknown_state")
             words.add(word)
-    return Filter(frozenset(ids) if ids else None, frozenset(words or {"current"}))
+    return Filter(frozenset(ids) if is_filtered else None, frozenset(words or {"current"}))
 
 
 def repositories_of(request: Request) -> frozenset[str] | None:

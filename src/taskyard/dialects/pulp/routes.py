@@ -40,25 +40,34 @@ async def list_tasks(call: Call) -> Response:
 
 
 def _list(records: Records, runs: Runs, actor: Actor, wanted: Filter) -> list[dict[str, Any]]:
+    current, archived = _looked_up(records, runs, actor, wanted)
     shown: list[dict[str, Any]] = []
     listed: set[str] = set()
-    if wanted.words != {"archived"}:
-        for standing in runs.current(records, actor):
-            if _matches(standing, wanted):
-                shown.append(render.task(standing))
-                listed.add(standing.task.id if standing.task is not None else standing.id)
-    if "archived" in wanted.words:
-        for standing in runs.archived(records, actor):
-            assert standing.task is not None
-            # Once each: what is current and in the history is shown as current.
-            if standing.task.id not in listed and (wanted.ids is None or standing.id in wanted.ids):
-                shown.append(render.archived(standing))
+    for standing in current:
+        if _matches(standing, wanted):
+            shown.append(render.task(standing))
+            listed.add(standing.task.id if standing.task is not None else standing.id)
+    for standing in archived:
+        assert standing.task is not None
+        # Once each: what is current and in the history is shown as current.
+        if standing.task.id not in listed:
+            shown.append(render.archived(standing))
     return shown
 
 
+def _looked_up(
+    records: Records, runs: Runs, actor: Actor, wanted: Filter
+) -> tuple[Sequence[Standing], Sequence[Standing]]:
+    """Return what is current and what is history, as far as either is asked for."""
+    if wanted.ids is not None:
+        current, archived = runs.known(records, actor, wanted.ids)
+    else:
+        current = [] if wanted.words == {"archived"} else runs.current(records, actor)
+        archived = runs.archived(records, actor) if "archived" in wanted.words else []
+    return current, archived if "archived" in wanted.words else []
+
+
 def _matches(standing: Standing, wanted: Filter) -> bool:
-    if wanted.ids is not None and standing.id not in wanted.ids:
-        return False
     state = render.state_of_standing(standing)
     if wanted.words & {"current", "all"} or state in wanted.words:
         return True
