@@ -107,6 +107,22 @@ def test_a_culler_that_dies_leaves_its_task_to_the_next(yard, clock, culling):
         assert yard.get(task).state is State.SUCCEEDED
 
 
+def test_what_cannot_be_culled_fails_and_is_tried_again(yard, clock, culling, monkeypatch):
+    schedules = established(yard)
+    clock.forward(days=1)
+    yard.write(yard.services.schedules.fire_due, 10)
+    monkeypatch.setattr(type(culling), "cull", lambda *_: 1 / 0)
+
+    Culler(yard.store, culling).tick()
+
+    [run] = runs(yard, schedules[HISTORY])
+    assert (run.state, run.failures, run.error.message) == (
+        State.SCHEDULED,
+        1,
+        "ZeroDivisionError: division by zero",
+    )
+
+
 def test_in_a_queue_that_is_paused_nothing_is_culled(yard, clock, culling):
     established(yard)
     clock.forward(days=1)

@@ -29,9 +29,17 @@ class Culler:
         self._every = every
 
     def tick(self) -> timedelta:
+        failed: Exception | None = None
         for organisation in self._store.read(self._culling.waiting):
-            for task in self._store.write(partial(self._begin, organisation)):
-                self._do(task)
+            try:
+                for task in self._store.write(partial(self._begin, organisation)):
+                    self._do(task)
+            except Unavailable:
+                raise
+            except Exception as error:  # of one organisation; the others are not to suffer for it
+                failed = error
+        if failed is not None:
+            raise failed
         return self._every
 
     def _begin(self, organisation: int, records: Records) -> list[Task]:

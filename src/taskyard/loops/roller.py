@@ -4,6 +4,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from taskyard.core.errors import Unavailable
 from taskyard.service.rollouts import TOPIC, Rollouts
 from taskyard.store.records import Records
 from taskyard.store.store import Store
@@ -23,8 +24,16 @@ class Roller:
 
     def tick(self) -> timedelta:
         numbers = self._store.read(lambda records: records.rollouts.open())
+        failed: Exception | None = None
         for number in numbers:
-            self._store.write(partial(self._carry_on, number))
+            try:
+                self._store.write(partial(self._carry_on, number))
+            except Unavailable:
+                raise
+            except Exception as error:  # one that cannot go on must not hold up the others
+                failed = error
+        if failed is not None:
+            raise failed
         return EVERY if numbers else IDLE
 
     def _carry_on(self, number: int, records: Records) -> None:

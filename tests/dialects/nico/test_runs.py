@@ -226,6 +226,22 @@ class TestGoingOn:
         assert roller.tick() == EVERY
         assert state(wire, run) == ("Running", "None")
 
+    def test_one_that_cannot_go_on_holds_up_no_other(self, wire):
+        broken_run, run = create(wire), create(wire)
+        [number, _] = wire.yard.read(lambda records: records.rollouts.open())
+        rollouts = wire.yard.services.rollouts
+
+        class Stumbling:
+            def carry_on(self, records, which):
+                if which == number:
+                    raise ZeroDivisionError
+                rollouts.carry_on(records, which)
+
+        with pytest.raises(ZeroDivisionError):
+            Roller(wire.yard.store, Stumbling()).tick()
+
+        assert (state(wire, broken_run)[0], state(wire, run)[0]) == ("Pending", "Running")
+
 
 class TestStopping:
     def test_paused_it_begins_no_more_and_lets_what_runs_go_on(self, wire):
