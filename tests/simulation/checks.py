@@ -141,7 +141,8 @@ class Checker:
         self._rates = rates
         self.seen: dict[int, Seen] = {}
         self.ids: set[str] = set()
-        self.acknowledged: dict[str, int] = {}
+        self.acknowledged: dict[str, None] = {}  # in order, to draw from
+        self._removed_ids: set[str] = set()
         self.canceled: set[str] = set()
         self.ends: dict[str, str] = {}
         self.counts: Counter[str] = Counter()
@@ -164,8 +165,11 @@ class Checker:
         """Expect no limits of queues any more."""
         self._concurrency, self._rates = {}, {}
 
-    def acknowledge(self, id: str, number: int = 0) -> None:
-        self.acknowledged[id] = number
+    def acknowledge(self, id: str) -> None:
+        """Expect a task to be there until it is old; one that was removed already is only spoken of again."""
+        if id not in self._removed_ids:
+            must(id in self.ids, "G1 an acknowledged task is not there", id)
+            self.acknowledged[id] = None
 
     def is_ready(self, queue: str, type: str) -> bool:
         """Say whether there is a ready task of one lane."""
@@ -224,6 +228,7 @@ class Checker:
         old = kept is not None and before.finished_at < now - kept // timedelta(microseconds=1)
         must(old, "G1 a task was removed too early", before)
         self.ids.discard(before.id)
+        self._removed_ids.add(before.id)
         self.acknowledged.pop(before.id, None)
         self.counts["state: removed"] += 1
 

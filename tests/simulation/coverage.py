@@ -59,7 +59,6 @@ WANTED: Final[dict[str, Sequence[str]]] = {
         "state: scheduled → ready",
         "state: scheduled → suspended",
         "state: scheduled → canceled",
-        "state: scheduled → failed",
         "state: ready → running",
         "state: ready → canceled",
         "state: ready → failed",

@@ -5,7 +5,7 @@ They say things twice, late, and after they were told that they are dead; what t
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -46,6 +46,8 @@ class Strangers:
         "stranger_spawns": 1,
         "stranger_reports": 1,
         "stranger_repeats_itself": 2.5,
+        "stranger_changes_its_mind": 1,
+        "stranger_ends_what_is_anothers": 1,
         "stranger_leaves": 0.4,
         "stranger_dies": 0.4,
         "stranger_freezes": 1,
@@ -97,9 +99,11 @@ class Strangers:
                 for task in self.world.checker.seen.values()
                 if task.holder == f"worker:{id}" and task.cancel_requested_at is not None
             }
+            lives = self._lives(id)
             stops = server.store.write(
                 lambda r: server.services.work.beat(r, self.world.actor, id, lease=LEASE)
             )
+            must(lives, "G2 a worker rose from the dead", id)
             told = {(number, claims) for _, number, claims in stops}
             must(told == wanted, "G5 a beat did not tell what is to stop", (told, wanted))
             return told
@@ -148,8 +152,16 @@ class Strangers:
         if worker is None:
             return
         task = self.world.rng.choice(worker.holds)
-        name, output = self.world.rng.choice("pqr"), self.world.rng.random()
-        step = self._write(lambda r, work: work.finish_step(r, Hold.of(task), name, output))
+        name, output, hold = self.world.rng.choice("pqr"), self.world.rng.random(), Hold.of(task)
+
+        def finish(server: "Process") -> Any:
+            server.store.writer.commit_some(1_000)
+            held = self._is_held(hold)
+            step = server.store.write(lambda r: server.services.work.finish_step(r, hold, name, output))
+            must(held, "G2 a stale attempt finished a step", hold)
+            return step
+
+        step = self.world.ask(finish)
         first = self.world.remembered.setdefault((task.id, name), step.output)
         must(step.output == first, "a step was remembered twice", (task.id, step, first))
 
@@ -175,6 +187,19 @@ class Strangers:
         """A settlement arrives a second time, late: it must be refused, unless the first never arrived."""
         if self.said:
             self.settle([self.world.rng.choice(self.said)], again=True)
+
+    def stranger_changes_its_mind(self) -> None:
+        """What was said to have failed, or to be gone on with later, is said to be done after all."""
+        if self.said:
+            self.settle([replace(self.world.rng.choice(self.said), outcome=Done("after all"))], again=True)
+
+    def stranger_ends_what_is_anothers(self) -> None:
+        worker = self._holding()
+        running = [task for task in self.world.checker.seen.values() if task.state == State.RUNNING]
+        if worker is not None and running:
+            task, mine = self.world.rng.choice(running), Hold.of(worker.holds[0])
+            hold = replace(mine, number=task.number, id=task.id, claims=task.claims)
+            self.settle([Settlement(hold, Done("mine"))], again=True)
 
     def stranger_leaves(self) -> None:
         worker = self._awake()
@@ -218,7 +243,7 @@ class Strangers:
                 1_000
             )  # what waits there first would change what is expected here
             before = [self.world.checker.seen.get(each.hold.number) for each in settlements]
-            stands = [self._stands(each.hold) for each in settlements]
+            stands = [self.stands(each.hold) for each in settlements]
             answers = server.store.together(server.services.work.settle, settlements)
             for settlement, answer, stood, task in zip(settlements, answers, stands, before, strict=True):
                 must(
@@ -233,18 +258,28 @@ class Strangers:
             self.said = [*self.said[-20:], *settlements]
         self.world.ask(settle)
 
-    def _stands(self, hold: Hold) -> bool:
+    def _is_held(self, hold: Hold) -> bool:
+        """Say whether an attempt has not been taken from its holder yet."""
         task = self.world.checker.seen.get(hold.number)
-        if task is None or (task.state, task.claims, task.holder) != (
+        return task is not None and (task.state, task.claims, task.holder) == (
             State.RUNNING,
             hold.claims,
             hold.holder,
-        ):
+        )
+
+    def stands(self, hold: Hold) -> bool:
+        """Say whether an attempt is its holder's, and the lease has not run out."""
+        if not self._is_held(hold):
             return False
+        task = self.world.checker.seen[hold.number]
         now = to_micros(self.world.now)
         if not hold.holder.startswith("worker:"):
             return task.lease_until is not None and task.lease_until >= now
-        [row] = self.world.disk.raw.execute(
-            "SELECT state, lease_until FROM workers WHERE id = ?", (hold.holder.removeprefix("worker:"),)
-        ).fetchall() or [("gone", 0)]
-        return row[0] in ("active", "draining") and row[1] >= now
+        return self._lives(hold.holder.removeprefix("worker:"))
+
+    def _lives(self, worker: str | None) -> bool:
+        rows = self.world.disk.raw.execute(
+            "SELECT state, lease_until FROM workers WHERE id = ?", (worker,)
+        ).fetchall()
+        now = to_micros(self.world.now)
+        return any(state in ("active", "draining") and until >= now for state, until in rows)
