@@ -115,6 +115,12 @@ async def waits_for_others(world: "World", process: "Process", ctx: Context) -> 
     return Waits(tasks=tuple(world.some_tasks(2)), until=until)
 
 
+async def sleeps(world: "World", process: "Process", ctx: Context) -> Any:
+    assert ctx.task.attempted_at is not None
+    if ctx.attempt == 1:
+        await ctx.sleep_until(ctx.task.attempted_at + timedelta(seconds=world.rng.uniform(1, 40)))
+
+
 async def hangs(world: "World", process: "Process", ctx: Context) -> Any:
     await asyncio.sleep(100_000)
 
@@ -151,6 +157,7 @@ _TABLE: Final = {
     waits_for_children: 4,
     waits_for_event: 4,
     waits_for_others: 4,
+    sleeps: 3,
     hangs: 3,
     blocks: 2,
     ignores_its_cancel: 3,

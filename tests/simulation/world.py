@@ -34,7 +34,7 @@ RATES: Final = {"rated": (5, timedelta(seconds=20))}
 RETENTION: Final = {"fast": timedelta(minutes=4)}
 INTERVAL: Final = timedelta(seconds=30)
 #: Healing takes a few dozen turns of everybody; what needs more than this hangs.
-MOST_TURNS: Final = 20_000
+MOST_TURNS: Final = 2_000
 
 
 class World:
