@@ -1,6 +1,7 @@
 """Handlers for child processes, which must find them at the top of a module; none of them is declared here."""
 
 import asyncio
+import ctypes
 import os
 import signal
 import time
@@ -62,6 +63,17 @@ def eat(ctx: SyncContext, size_bytes: int) -> int:
 def crash(ctx: SyncContext, signal_number: int = signal.SIGSEGV) -> None:
     print("about to crash")
     os.kill(os.getpid(), signal_number)
+
+
+def nap(ctx: SyncContext, seconds: float) -> int:
+    """Return the number of the attempt, so that it is seen whose answer was taken."""
+    time.sleep(seconds)
+    return ctx.attempt
+
+
+def segfault(ctx: SyncContext) -> None:
+    """Read where nothing is, as a library written in C may."""
+    ctypes.string_at(0)
 
 
 def leave(ctx: SyncContext) -> None:
