@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, ClassVar
 from uuid import uuid4
@@ -18,6 +19,7 @@ from taskyard.core.task import Json, Task
 from taskyard.loops.heartbeat import Heartbeat
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.worker import LOST_LEASE, Worker
+from taskyard.store.store import Store
 from tests.working import PATIENCE_S, SHORT_LEASE, attempts, ended, lose_lease, reap, running, until, workers
 
 
@@ -238,6 +240,57 @@ def test_what_the_store_cannot_do_now_is_asked_again_and_no_work_is_lost(program
     assert worker.join(timedelta(seconds=PATIENCE_S))
     assert (task.output, task.claims, done) == ("done", 1, [1])
     assert desk.failed == dict.fromkeys(("register", "acquire", "step", "settle"), 3)
+
+
+class DeafStore:
+    """A store whose first answer to each kind of question is lost on its way, though what was asked for has been done."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.lost: Counter[str] = Counter()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def write_soon(self, work: Any) -> "Future[Any]":
+        return self._heard(getattr(work, "func", work).__qualname__, self._store.write_soon(work))
+
+    def together_soon(self, move: Any, items: Sequence[Any]) -> "Future[Any]":
+        return self._heard(move.__qualname__, self._store.together_soon(move, items))
+
+    def _heard(self, kind: str, answer: "Future[Any]") -> "Future[Any]":
+        if self.lost[kind]:
+            return answer
+        self.lost[kind] += 1
+        answer.result()
+        deaf: Future[Any] = Future()
+        deaf.set_exception(Unavailable("the line broke before the answer came"))
+        return deaf
+
+
+def test_what_was_done_though_the_answer_was_lost_is_neither_done_twice_nor_left_lying(program: Yard) -> None:
+    """Above all what was claimed: the worker lives and beats, and so would keep for ever what it does not know of."""
+    done: list[int] = []
+
+    @program.task("work")
+    async def work(ctx: Context, number: int) -> int:
+        await ctx.step("once", done.append, number)
+        return number
+
+    tasks = program.submit_many([program.new_task("work", {"number": number}) for number in range(5)])
+    parts = program.open_parts()
+    store = DeafStore(parts.store)
+    desk = StoreDesk(store, parts.services, parts.actor)  # type: ignore[arg-type]
+    worker = Worker(desk, program.handlers, new_id=lambda: str(uuid4()), jitter=lambda: 0.0, slots=2)
+    worker.start()
+    outputs = [ended(program, task).output for task in tasks]
+    worker.drain()
+    assert worker.join(timedelta(seconds=PATIENCE_S))
+
+    assert sorted(outputs) == sorted(done) == list(range(5))
+    assert {program.get(task.id).claims for task in tasks} == {1}
+    kinds = {kind.partition(".<locals>")[0] for kind in store.lost}
+    assert kinds >= {"StoreDesk.register", "StoreDesk._claimed", "StoreDesk.step", "Work.settle"}
 
 
 def test_what_is_refused_as_a_whole_is_settled_one_by_one(program: Yard) -> None:

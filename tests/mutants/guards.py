@@ -250,6 +250,22 @@ LEASES: Final = (
     ),
     guard(
         "lease",
+        "what was claimed when the answer was lost is run",
+        "loops/store_desk.py",
+        "self._in_doubt = True",
+        "self._in_doubt = False",
+        "loops/test_worker_lease.py::test_what_was_done_though_the_answer_was_lost_is_neither_done_twice_nor_left_lying",
+    ),
+    guard(
+        "lease",
+        "a worker that is known already when it asks again is known",
+        "loops/shift.py",
+        "                if asked is None:\n                    raise\n",
+        "                raise\n",
+        "loops/test_worker_lease.py::test_what_was_done_though_the_answer_was_lost_is_neither_done_twice_nor_left_lying",
+    ),
+    guard(
+        "lease",
         "the third worker that dies of a task is the last",
         SETTLING,
         "elif losses >= MAX_LOSSES:",

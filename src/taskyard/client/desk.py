@@ -10,7 +10,7 @@ from taskyard.client.errors import Unreachable
 from taskyard.client.faces import AsyncClient, Client
 from taskyard.client.leases import LeaseCalls
 from taskyard.client.wire import task_of
-from taskyard.core.errors import TaskyardError
+from taskyard.core.errors import TaskyardError, Unavailable
 from taskyard.core.hold import Hold, Report, Settlement, Stop
 from taskyard.core.limits import MAX_BATCH
 from taskyard.core.outcome import Released
@@ -98,6 +98,8 @@ class HttpDesk:
             if error.unsent:
                 self._unanswered = None
             raise
+        except Unavailable:
+            raise  # it may have been done: the server's database can lose an answer too
         except TaskyardError:
             self._unanswered = None
             raise

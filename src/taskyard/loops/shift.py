@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 
 import structlog
 
-from taskyard.core.errors import LeaseLost, TaskyardError, Unavailable
+from taskyard.core.errors import Conflict, LeaseLost, TaskyardError, Unavailable
 from taskyard.core.hold import Settlement, Stop
 from taskyard.core.outcome import Outcome, Released
 from taskyard.core.task import Task
@@ -140,6 +140,7 @@ class Shift:
 
     async def _register(self) -> bool:
         tries = 0
+        asked: float | None = None
         while not self._draining:
             began = time.monotonic()
             try:
@@ -153,9 +154,14 @@ class Shift:
                 )
             except Unavailable as error:
                 tries += 1
+                asked = began if asked is None else asked
                 log.warning("the worker cannot register", error=str(error), tries=tries)
                 await pause(tries, self.jitter)
                 continue
+            except Conflict:
+                if asked is None:
+                    raise
+                began = asked  # it is known already: all that was lost then was the answer
             self._heartbeat = Heartbeat(
                 lambda timeout: self.desk.beat(
                     self.id, lease=self._lease, draining=self._draining, timeout=timeout

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TypeVar
 
 from taskyard.core.actor import Actor
-from taskyard.core.errors import NotFound, Unavailable
+from taskyard.core.errors import LeaseLost, NotFound, Unavailable
 from taskyard.core.hold import Hold, Report, Settlement, Stop
 from taskyard.core.outcome import Released
 from taskyard.core.task import Json, NewTask, Task
@@ -38,11 +38,16 @@ class StoreDesk:
         self._lanes: tuple[Lane, ...] = ()
         self._news: _News | None = None
         self._claimed_at: datetime | None = None
+        #: The attempts that this desk gave out and whose end it has not been told, by the numbers of their tasks.
+        self._given: dict[int, int] = {}
+        self._in_doubt = False
 
     async def register(
         self, worker: str, *, name: str, lanes: Sequence[Lane], slots: int, lease: timedelta, version: str
     ) -> None:
         self._lanes = tuple(lanes)
+        self._given.clear()
+        self._in_doubt = False
         self._close_news()
         self._news = _News(self._store, self._actor.organisation, sorted({lane.queue for lane in lanes}))
         await self._write(
@@ -99,14 +104,27 @@ class StoreDesk:
         )
 
     async def _claim(self, worker: str, limit: int) -> tuple[list[Task], float | None]:
-        claim = asyncio.wrap_future(self._store.write_soon(partial(self._claimed, worker, limit)))
+        known = frozenset(self._given.items()) if self._in_doubt else None
+        claim = asyncio.wrap_future(self._store.write_soon(partial(self._claimed, worker, limit, known)))
         try:
-            return await asyncio.shield(claim)
+            tasks, opens_in = await asyncio.shield(claim)
         except asyncio.CancelledError:
             claim.add_done_callback(self._give_back)
             raise
+        except Unavailable:
+            self._in_doubt = True  # its answer may be all that was lost
+            raise
+        self._in_doubt = False
+        self._given.update((task.number, task.claims) for task in tasks)
+        return tasks, opens_in
 
-    def _claimed(self, worker: str, limit: int, records: Records) -> tuple[list[Task], float | None]:
+    def _claimed(
+        self, worker: str, limit: int, known: frozenset[tuple[int, int]] | None, records: Records
+    ) -> tuple[list[Task], float | None]:
+        if known is not None:
+            missed = self._services.work.unheard(records, self._actor, worker, known)
+            if missed:
+                return missed, None  # no more than there was room for then, and there is as much now
         tasks = self._services.work.claim(records, self._actor, worker, self._lanes, limit)
         if tasks:
             self._claimed_at = records.now
@@ -132,6 +150,11 @@ class StoreDesk:
         answers = await asyncio.wrap_future(
             self._store.together_soon(self._services.work.settle, settlements)
         )
+        for settlement, answer in zip(settlements, answers, strict=True):
+            hold = settlement.hold
+            is_over = isinstance(answer, LeaseLost) or not isinstance(answer, Exception)
+            if is_over and self._given.get(hold.number) == hold.claims:
+                del self._given[hold.number]
         return [answer if isinstance(answer, Exception) else None for answer in answers]
 
     async def report(self, reports: Sequence[Report]) -> None:

@@ -1,6 +1,6 @@
 """Claim: what workers and people are given to do, as the limits of queues allow."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -70,6 +70,25 @@ class Claims:
         for task in claimed:
             self._started(records, task)
         return claimed
+
+    def unheard(
+        self, records: Records, actor: Actor, worker: str, known: Collection[tuple[int, int]]
+    ) -> list[Task]:
+        """
+        Return what a worker holds and has not heard of: what it claimed when the answer was lost on its way. Its beats would keep
+        that for ever.
+
+        Args:
+            known: The numbers of the tasks it knows that it holds, each with the number of its claim.
+
+        Raises:
+            LeaseLost: the worker's lease ran out.
+        """
+        actor.require(Permission.WORK)
+        if not records.workers.lives(actor.organisation, worker, records.now):
+            raise LeaseLost(f"held by worker {worker}", 0)
+        held = records.work.held(WORKER + worker)
+        return [task for task in held if (task.number, task.claims) not in known]
 
     def _shares(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
         """Return each name with its share of *limit*, then each with all of it: what one leaves goes to who has more."""
