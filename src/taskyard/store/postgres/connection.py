@@ -13,12 +13,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import psycopg
-from psycopg import RawCursor
 from psycopg.pq import TransactionStatus
 
 from taskyard.core.errors import Unavailable
 from taskyard.core.times import from_micros
 from taskyard.store.engine import Row, Value
+from taskyard.store.postgres.pipe import Answer, Command, Pipe
 from taskyard.store.postgres.refusals import translated
 from taskyard.store.postgres.texts import given_rows, text, wire
 
@@ -33,7 +33,6 @@ _COMMIT: Final = ("COMMIT", None)
 _BEGIN_WRITING: Final = "BEGIN"
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 
-Command = tuple[str, Sequence[str | None] | None]
 Raw = psycopg.Connection[Row]
 
 
@@ -53,9 +52,11 @@ class PostgresConnection:
         self._writes = writes
         self._opened = database.open(writes=writes)
         self._raw = self._opened.raw
+        self._pipe = Pipe(self._raw, prepares=self._opened.preamble is None)
         self._waiting: list[Command] = []
         self._begun = False  # whether the transaction that is open here has reached the server
         self._now: datetime | None = None
+        self._clock: int | None = None  # which of what waits asks for the time
         self._topics: frozenset[str] = frozenset()
         self._depth = 0  # how many savepoints are open
         self._planned_at = 0.0
@@ -64,7 +65,7 @@ class PostgresConnection:
 
     def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
         named = text(statement, conditions)
-        return self._send((named.sql, [wire(values[name]) for name in named.names])).fetchall()
+        return self._send((named.sql, [wire(values[name]) for name in named.names])).rows()
 
     def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
         found = self.rows(statement, *conditions, **values)
@@ -72,7 +73,7 @@ class PostgresConnection:
 
     def run(self, statement: str, /, **values: Value) -> int:
         named = text(statement)
-        return self._send((named.sql, [wire(values[name]) for name in named.names])).rowcount
+        return self._send((named.sql, [wire(values[name]) for name in named.names])).changed
 
     def rows_for_each(self, statement: str, given: Sequence[Mapping[str, Value]], /) -> list[Row]:
         if not given:
@@ -82,58 +83,44 @@ class PostgresConnection:
         if not named.answers:
             self._waiting.append(command)
             return []
-        return self._send(command).fetchall()
+        return self._send(command).rows()
 
     def now(self) -> datetime:
         if self._database.now is not None:
             return self._database.now()
         if self._now is None:
-            [(micros,)] = self._send((_CLOCK, None)).fetchall()
-            self._now = from_micros(micros)
+            self._waiting, waiting = [], self._waiting
+            if self._clock is None:
+                self._clock = len(waiting)
+                waiting.append((_CLOCK, None))
+            *self._waiting, last = waiting
+            self._send(last)
+            assert self._now is not None
         return self._now
 
     def announce(self, topics: frozenset[str]) -> None:
         self._topics |= topics
 
-    def _send(self, command: Command) -> "RawCursor[Row]":
-        """Send what waits and *command* in one go; return the cursor of *command*."""
-        commands = [*self._waiting, command]
+    def _send(self, command: Command) -> Answer:
+        """Send what waits and *command* in one go; return what came of *command*."""
+        commands, clock = [*self._waiting, command], self._clock
         self._waiting.clear()
+        self._clock = None
         try:
             with translated(self._database.where), self._database.patience.waiting(self._raw):
-                cursor = self._sent(commands)
+                answers = self._pipe.run(commands)
         except Unavailable:
             if self._begun or command == _COMMIT or not self._cut_off():
                 raise
             # Nothing of this transaction can have been done, and the connection died while nobody looked: begin on a new one.
             self._reopen()
             with translated(self._database.where), self._database.patience.waiting(self._raw):
-                cursor = self._sent(commands)
+                answers = self._pipe.run(commands)
         self._begun = True
-        return cursor
-
-    def _sent(self, commands: Sequence[Command]) -> "RawCursor[Row]":
-        if len(commands) == 1:
-            return self._execute(commands[0])
-        refusal: psycopg.Error | None = None
-        try:
-            with self._raw.pipeline():
-                try:
-                    for command in commands:
-                        cursor = self._execute(command)
-                except psycopg.Error as error:
-                    refusal = error
-        except psycopg.Error as error:
-            raise refusal or error from None
-        if refusal is not None:
-            raise refusal
-        return cursor
-
-    def _execute(self, command: Command) -> "RawCursor[Row]":
-        sql, values = command
-        cursor = self._raw.execute(sql.encode(), values)
-        assert isinstance(cursor, RawCursor)
-        return cursor
+        if clock is not None:
+            [(micros,)] = answers[clock].rows()
+            self._now = from_micros(micros)
+        return answers[-1]
 
     # -- transactions --------------------------------------------------------------------------------------------------------
 
@@ -152,6 +139,11 @@ class PostgresConnection:
         elif self._writes and self._database.monotonic() - self._planned_at > PLANS_KEPT_S:
             self._waiting.append(("DISCARD PLANS", None))
             self._planned_at = self._database.monotonic()
+        self._clock = None
+        if self._writes and self._database.now is None:
+            # Asked along with the first statement: nearly every move needs it, and alone it would cost a round trip.
+            self._clock = len(self._waiting)
+            self._waiting.append((_CLOCK, None))
         unsent = len(self._waiting)
         self._begun, self._now, self._topics = False, None, frozenset()
         try:
@@ -163,13 +155,13 @@ class PostgresConnection:
             raise
         finally:
             self._waiting.clear()
-            self._begun = False
+            self._begun, self._clock = False, None
 
     def _commit(self) -> None:
         if self._topics and self._database.notify:
             self._waiting.append(self._database.notifications.message(self._topics))
         try:
-            done = self._send(_COMMIT).statusmessage
+            done = self._send(_COMMIT).status
         except Unavailable as error:
             if self._cut_off():
                 raise Unavailable(
@@ -177,7 +169,7 @@ class PostgresConnection:
                     "whether this was done; look, or ask again with the same idempotency key"
                 ) from error
             raise
-        if done != "COMMIT":
+        if done != b"COMMIT":
             # An error was swallowed inside, and PostgreSQL answers such a commit with a rollback, politely.
             raise RuntimeError(
                 "the transaction had failed before its commit, which PostgreSQL answered by undoing it"
@@ -229,6 +221,7 @@ class PostgresConnection:
         self._raw.close()
         self._opened = self._database.open(writes=self._writes)
         self._raw = self._opened.raw
+        self._pipe = Pipe(self._raw, prepares=self._opened.preamble is None)
 
     def close(self) -> None:
         self._raw.close()

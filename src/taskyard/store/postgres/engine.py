@@ -13,15 +13,14 @@ from psycopg import RawCursor
 
 from taskyard.core.errors import Unavailable
 from taskyard.store.postgres.address import address
-from taskyard.store.postgres.connection import Command, Opened, PostgresConnection, Raw
+from taskyard.store.postgres.connection import Opened, PostgresConnection, Raw
 from taskyard.store.postgres.patience import Patience
+from taskyard.store.postgres.pipe import Command
 from taskyard.store.postgres.refusals import translated
 from taskyard.store.postgres.wake import Notifications
 
 #: The oldest that is still maintained and understands every statement; the tests have run on 15 and 18.
 OLDEST_VERSION: Final = 140000
-#: How many statements a connection keeps prepared; there are about two hundred, and lists have many variants.
-PREPARED: Final = 500
 #: The settings of every transaction of ours. Our statements find few rows by an index, always, whatever the planner was told
 #: about the tables: whatever reads one as a whole, or compiles, would be a bad plan.
 SETTINGS: Final[Mapping[str, str]] = {
@@ -129,7 +128,6 @@ class PostgresDatabase:
                 raise Unavailable(
                     f"PostgreSQL at {self.where} has version {raw.info.server_version // 10000}; it must be 14 or newer"
                 )
-            raw.prepared_max = PREPARED
             if not self._pooled(raw):
                 raw.execute(self._settings(writes=writes, local=False)[0].encode(), prepare=False)
                 return Opened(raw, None)
