@@ -141,6 +141,8 @@ class Tasks:
         check_new_task(new)
         input = fitting("the input", new.input, self._max_payload_bytes, pointer="/input")
         report = fitting("the report", new.report, self._max_payload_bytes, pointer="/report")
+        # Looked up before the time is asked for: a transaction's first statement brings the time along.
+        known = self._known_queue(records, actor.organisation, new.queue, queues)
         now = to_micros(records.now)
         run_at = now if new.run_at is None else to_micros(new.run_at)
         if new.start_by is not None and to_micros(new.start_by) <= max(now, run_at):
@@ -153,7 +155,8 @@ class Tasks:
         if new.id is not None and records.tasks.get(actor.organisation, new.id) is not None:
             raise _id_taken(new.id)
         state, reason = (State.SCHEDULED, Reason.DELAYED) if run_at > now else (State.READY, None)
-        default_max_failures = self._queue(records, actor.organisation, new.queue, queues)
+        if known is None:
+            known = self._queue(records, actor.organisation, new.queue, queues)
         return {
             "id": new.id or self._new_id(),
             "organisation": actor.organisation,
@@ -173,7 +176,7 @@ class Tasks:
             "wake_at": None,
             "start_by": micros(new.start_by),
             "created_at": now,
-            "max_failures": new.max_failures or default_max_failures,
+            "max_failures": new.max_failures or known,
             "timeout": length(new.timeout),
             "parent": new.parent,
             "schedule": new.schedule,
@@ -185,26 +188,33 @@ class Tasks:
             "trace": new.trace,
         }
 
-    def _queue(
+    def _known_queue(
         self, records: Records, organisation: int, name: str, queues: dict[tuple[int, str], int]
-    ) -> int:
-        """
-        Return the queue's default of ``max_failures``; the queue is made when there is none.
-
-        *queues* remembers for one batch only: a transaction may be undone, and another process may change a queue.
-        """
+    ) -> int | None:
+        """Return the default of ``max_failures`` of a queue that there is; see :meth:`_queue`."""
         place = (organisation, name)
         if place not in queues:
             queue = records.queues.get(organisation, name)
             if queue is None:
-                if records.queues.insert(organisation, name, QueueSettings(), records.now):
-                    records.events.append(
-                        "queue.created", organisation=organisation, subject=name, at=records.now, queue=name
-                    )
-                queue = records.queues.get(organisation, name)
-                assert queue is not None
+                return None
             queues[place] = queue.settings.max_failures
         return queues[place]
+
+    def _queue(
+        self, records: Records, organisation: int, name: str, queues: dict[tuple[int, str], int]
+    ) -> int:
+        """
+        Return the default of ``max_failures`` of a queue that is made, if nobody else has just made it.
+
+        *queues* remembers for one batch only: a transaction may be undone, and another process may change a queue.
+        """
+        if records.queues.insert(organisation, name, QueueSettings(), records.now):
+            records.events.append(
+                "queue.created", organisation=organisation, subject=name, at=records.now, queue=name
+            )
+        known = self._known_queue(records, organisation, name, queues)
+        assert known is not None
+        return known
 
     def _taken(self, records: Records, submission: Submission) -> Task | None:
         """Answer a submission whose key is taken: the task that has it, None when the key is free, or raise."""
