@@ -1,0 +1,1 @@
+"""The contenders; see :mod:`benchmarks.peer` for what each module has."""

@@ -1,0 +1,22 @@
+"""DBOS on SQLite: https://docs.dbos.dev/python/tutorials/queue-tutorial"""
+
+from typing import Any
+
+from benchmarks.peers import dbos_postgres as same
+
+STORE, NEEDS, SLOW = "sqlite", ("dbos",), True
+KEEPS = "yes"
+SETTINGS = same.SETTINGS
+
+
+def setup(url: str) -> None:
+    same.setup(f"sqlite:///{url}")
+
+
+class Producer(same.Producer):
+    def __init__(self, url: str) -> None:
+        super().__init__(f"sqlite:///{url}")
+
+
+def work(url: str, tally: Any) -> None:
+    same.work(f"sqlite:///{url}", tally)
