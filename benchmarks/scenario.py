@@ -112,7 +112,9 @@ class _Process:
             readable, _, _ = select.select([self._process.stdout], [], [], max(0.0, until - time.monotonic()))
             more = os.read(self._process.stdout.fileno(), 1 << 20) if readable else b""
             if not more:
-                raise Missing(f"{self._name} " + ("ended" if readable else f"took more than {PATIENCE_S:g} s"))
+                raise Missing(
+                    f"{self._name} " + ("ended" if readable else f"took more than {PATIENCE_S:g} s")
+                )
             self._buffer += more
         line, _, self._buffer = self._buffer.partition(b"\n")
         answer: dict[str, Any] = json.loads(line)
@@ -143,9 +145,7 @@ def measure(name: str, servers: Servers, sizes: Sizes, log: IO[bytes]) -> dict[s
         if how == "many":
             found["enqueue_bulk"] = bulk / batch["seconds"]
             found["enqueue_bulk_cpu_us"] = batch["cpu"] / bulk * 1e6
-        worker = _Process(
-            name, "work", url, sizes.one + bulk, 1, sizes.one, bulk, sizes.paced, log=log
-        )
+        worker = _Process(name, "work", url, sizes.one + bulk, 1, sizes.one, bulk, sizes.paced, log=log)
         drained = worker.hear()
         count = sizes.one + bulk
         found["drain"] = (count - 1) / (drained["last"] - drained["first"])

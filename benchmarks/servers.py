@@ -70,7 +70,17 @@ class Redis:
             self.port = free.getsockname()[1]
         self.folder = tempfile.mkdtemp(prefix="bench-redis-")
         self._process = subprocess.Popen(
-            [self.program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+            [
+                self.program,
+                "--port",
+                str(self.port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ],
             cwd=self.folder,
             stdout=subprocess.DEVNULL,
         )

@@ -36,4 +36,13 @@ def work(url: str, tally: Any) -> None:
     def noop(sent: float) -> None:
         tally(sent)
 
-    app.worker_main(["worker", "--pool=threads", "--concurrency=10", "--loglevel=ERROR", "--without-gossip", "--without-mingle"])
+    app.worker_main(
+        [
+            "worker",
+            "--pool=threads",
+            "--concurrency=10",
+            "--loglevel=ERROR",
+            "--without-gossip",
+            "--without-mingle",
+        ]
+    )

@@ -7,12 +7,12 @@ KEEPS = "yes"
 SETTINGS = "worker_concurrency 100, polling every 10 ms (the least that its queue tutorial allows for), a client enqueues"
 
 
-
-
 def _queue(url: str) -> Any:
     from dbos import DBOS
 
-    DBOS(config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"})  # type: ignore[typeddict-item]
+    DBOS(
+        config={"name": "bench", "system_database_url": url, "run_admin_server": False, "log_level": "ERROR"}
+    )  # type: ignore[typeddict-item]
     return DBOS
 
 

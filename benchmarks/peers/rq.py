@@ -4,7 +4,9 @@ from typing import Any
 
 STORE, NEEDS, SLOW = "redis", ("rq", "redis"), True
 KEEPS = "no"
-SETTINGS = "SimpleWorker, which forks no child per job (docs: workers), enqueue_many in bulk, results kept for 0 s"
+SETTINGS = (
+    "SimpleWorker, which forks no child per job (docs: workers), enqueue_many in bulk, results kept for 0 s"
+)
 
 _tally: Any = None
 

@@ -103,7 +103,10 @@ class PostgresConnection:
 
     def _send(self, command: Command) -> Answer:
         """Send what waits and *command* in one go; return what came of *command*."""
-        commands, clock = [*self._waiting, command], self._clock
+        with translated(self._database.where):
+            # Before anything is sent or forgotten: of what cannot be sent, what waits knows nothing.
+            commands = self._pipe.bound([*self._waiting, command])
+        clock = self._clock
         self._waiting.clear()
         self._clock = None
         try:

@@ -22,6 +22,7 @@ PREPARED: Final = 500
 
 #: A statement and its values; None for no values.
 Command = tuple[str, Sequence[str | None] | None]
+Bound = tuple[str, list[bytes | None] | None]
 
 _FAILED: Final = (ExecStatus.FATAL_ERROR, ExecStatus.BAD_RESPONSE)
 
@@ -64,14 +65,22 @@ class Pipe:
         self._made = 0
         self._poll = select.poll()
 
-    def run(self, commands: Sequence[Command]) -> list[Answer]:
+    def bound(self, commands: Sequence[Command]) -> list[Bound]:
+        """
+        Return *commands* with their values as they are sent.
+
+        Raises:
+            psycopg.DataError, UnicodeEncodeError: a value cannot be sent.
+        """
+        return [(sql, self._bytes(values)) for sql, values in commands]
+
+    def run(self, commands: Sequence[Bound]) -> list[Answer]:
         """
         Run *commands* one after the other, in one round trip; return what came of each.
 
         Raises:
             psycopg.Error: of the first that was refused; those after it have not run then.
         """
-        given = [(sql, self._bytes(values)) for sql, values in commands]  # before anything is sent
         conn = self._conn
         new: dict[str, bytes] = {}
         conn.enter_pipeline_mode()
@@ -79,7 +88,7 @@ class Pipe:
             asked: list[
                 str | None
             ] = []  # by result: None for a command, else the statement that it only prepares
-            for sql, values in given:
+            for sql, values in commands:
                 self._send(sql, values, new, asked)
             conn.pipeline_sync()
             results = self._results()
