@@ -115,6 +115,20 @@ class Accounts:
             raise Unauthenticated(UNKNOWN_LOGIN)
         return actor_of(user)
 
+    def identify_login(self, records: Records, organisation: str, login: str) -> Actor:
+        """
+        Return the user of *login*, for whom somebody who is trusted by an *organisation* has vouched.
+
+        Raises:
+            Unauthenticated: there is nobody of that login there, or they are disabled.
+        """
+        login = _login(login)
+        user = None if _check_login(login) else records.accounts.user_by_login(login)
+        home = records.accounts.organisation_by_name(organisation)
+        if user is None or user.disabled or home is None or user.organisation != home.number:
+            raise Unauthenticated(UNKNOWN_LOGIN)
+        return actor_of(user)
+
     # -- organisations -------------------------------------------------------------------------------------------------------
 
     def bootstrap(

@@ -7,6 +7,7 @@ from starlette.responses import Response
 
 from taskyard.core.actor import Actor
 from taskyard.dialects.pulp import render
+from taskyard.dialects.pulp.oauth import oauth_of
 from taskyard.dialects.pulp.parse import Filter, filter_of, repositories_of
 from taskyard.http.dialect import Backend, Call, Endpoint, Path
 from taskyard.service.runs import Runs, Standing
@@ -16,7 +17,9 @@ from taskyard.store.records import Records
 ROOTS = ("", "/", "/v1", "/v1/", "//v1", "//v1/")
 
 
-def paths(_backend: Backend) -> Sequence[Path]:
+def paths(backend: Backend) -> Sequence[Path]:
+    """Raises Invalid when the settings cannot be: at the start, rather than at the first request."""
+    oauth_of(backend.settings.get("pulp", {}))
     table: dict[str, dict[str, Endpoint]] = {
         "/tasks/": {"GET": list_tasks},
         "/tasks/snapshots/": {"GET": list_snapshots},
