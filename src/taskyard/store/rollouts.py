@@ -98,7 +98,7 @@ class RolloutRecords:
         return [_rollout_of(row) for row in rows], int(count[0]) if count else 0
 
     def open(self) -> list[int]:
-        """Return the numbers of those that are not over, whoever's they are."""
+        """Return the numbers of those that may have to be carried on, whoever's they are."""
         return [row[0] for row in self._connection.rows("open_rollouts")]
 
     def update(self, rollout: Rollout) -> None:

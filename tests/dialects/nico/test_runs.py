@@ -226,6 +226,13 @@ class TestGoingOn:
         assert roller.tick() == EVERY
         assert state(wire, run) == ("Running", "None")
 
+        move(wire, run, "pause")
+        assert roller.tick() == EVERY  # what was begun goes on
+        wire.work()
+        roller.tick()
+        assert roller.tick() == IDLE
+        assert [each["status"] for each in targets(wire, run)] == ["Completed", "Pending"]
+
     def test_one_that_cannot_go_on_holds_up_no_other(self, wire):
         broken_run, run = create(wire), create(wire)
         [number, _] = wire.yard.read(lambda records: records.rollouts.open())

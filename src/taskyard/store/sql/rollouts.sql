@@ -39,7 +39,12 @@ rollouts.status = :status
 rollouts.operation = :operation
 
 -- name: open_rollouts
-SELECT number FROM rollouts WHERE status IN ('pending', 'running', 'paused') ORDER BY number;
+-- One that is paused, perhaps for weeks, is looked at only as long as something it has begun goes on.
+SELECT number FROM rollouts
+WHERE  status IN ('pending', 'running', 'paused')
+AND    (status <> 'paused'
+        OR EXISTS (SELECT 1 FROM rollout_targets WHERE rollout_targets.rollout = rollouts.number AND rollout_targets.outcome = 'submitted'))
+ORDER  BY number;
 
 -- name: update_rollout
 UPDATE rollouts
