@@ -72,7 +72,7 @@ class Result:
 
 
 HEAD: Final = (
-    f"{'drill':<44} {'times':>5} {'acknowledged':>12} {'lost':>5} {'settled twice':>13} {'re-run':>6} "
+    f"{'drill':<48} {'times':>5} {'acknowledged':>12} {'lost':>5} {'settled twice':>13} {'re-run':>6} "
     f"{'recovery p50':>12} {'p99':>7} {'took':>6}  note"
 )
 
@@ -82,7 +82,7 @@ def row(result: Result) -> str:
     p50 = f"{waits[len(waits) // 2]:.2f} s" if waits else "–"
     p99 = f"{waits[min(len(waits) - 1, len(waits) * 99 // 100)]:.2f} s" if waits else "–"
     return (
-        f"{result.what:<44} {result.times:>5} {result.acknowledged:>12,} {result.lost:>5} {result.twice:>13} "
+        f"{result.what:<48} {result.times:>5} {result.acknowledged:>12,} {result.lost:>5} {result.twice:>13} "
         f"{result.rerun:>6,} {p50:>12} {p99:>7} {result.seconds:>4.0f} s  {result.note}"
     )
 
@@ -189,6 +189,13 @@ class Drill:
         for _ in _patience():
             running = {process.pid for process in self.processes if process.poll() is None}
             if len(running & set(self.holders())) >= count:
+                return
+
+    def wait_for_a_success(self) -> None:
+        """Wait until a task succeeds that has not yet."""
+        now = self.read(lambda r: r.events.end())
+        for _ in _patience():
+            if self.read(lambda r: r.events.read(now, kinds=("task.succeeded",), limit=1)):
                 return
 
     def pause(self) -> None:
@@ -336,29 +343,40 @@ def kill_workers(times: int) -> Result:
 
 
 def stop_workers(times: int) -> Result:
-    """SIGSTOP a worker past its lease, and let it go on when its tasks have been given to another."""
+    """
+    SIGSTOP a worker past its lease, and let it go on when its tasks have been given to another.
+
+    One that is caught inside a commit holds the lock of the file, and with it every writer, until it goes on: that is told, and
+    another is stopped in its place.
+    """
     with on_sqlite() as drill:
         for _ in range(3):
             drill.start()
         drill.wait_for_workers(3)
         harms: list[tuple[float, str | None]] = []
-        late = 0
-        for _ in range(times):
+        late = inside = 0
+        while len(harms) < times and inside < times + 5:
+            drill.pause()
             process, worker = drill.busy_one()
             process.send_signal(signal.SIGSTOP)
-            harms.append((time.time(), worker))
-            late += len(drill.holds(worker))
-            for _ in _patience():
-                if not drill.holds(worker):
-                    break
+            stopped, held = time.time(), drill.holds(worker)
+            try:
+                for _ in _patience(5):
+                    if not drill.holds(worker):
+                        break
+            except TimeoutError:
+                inside += 1
+            else:
+                harms.append((stopped, worker))
+                late += len(held)
             process.send_signal(signal.SIGCONT)
+        gone = {worker for _, worker in harms}
         for _ in _patience():  # each has understood, and is there under a fresh id
-            if len(drill.holders()) == 3 and not {worker for _, worker in harms} & {
-                *drill.holders().values()
-            }:
+            if len(drill.holders()) == 3 and not gone & {*drill.holders().values()}:
                 break
         drill.come_to_an_end()
-        return drill.result("SIGSTOP of a worker past its lease", harms, f"{late} late answers refused")
+        note = f"{late} late answers refused; {inside} more were inside a commit"
+        return drill.result("SIGSTOP of a worker past its lease", harms, note)
 
 
 def bad_handlers(what: str, type: str, input: Any, *, isolation: str | None, tasks: int) -> Result:
@@ -560,15 +578,17 @@ def cut_postgres(times: int) -> Result:
 
 
 def _harm_postgres(what: str, times: int, harm: Callable[[Drill, Cluster], None]) -> Result:
-    with on_postgres(lease=timedelta(seconds=2)) as (drill, cluster):
+    # The lease is longer than PostgreSQL is away, and what counts is how soon work goes on when it is there again.
+    with on_postgres(lease=timedelta(seconds=10)) as (drill, cluster):
         for _ in range(2):
             drill.start()
         harms: list[tuple[float, str | None]] = []
         for _ in range(times):
             drill.busy_one()
-            harms.append((time.time(), None))
             harm(drill, cluster)
-            time.sleep(0.3)
+            harms.append((time.time(), None))
+            drill.wait_for_a_success()
+            drill.pause()
         drill.come_to_an_end()
         return drill.result(what, harms)
 
@@ -583,7 +603,7 @@ def drills(part: float) -> list[tuple[str, Callable[[], Result]]]:
         return max(1, round(times * part))
 
     def bad(what: str, type: str, input: Any, isolation: str | None) -> Callable[[], Result]:
-        where = "its process" if isolation else "its worker"
+        where = "their process" if isolation else "their worker"
         return lambda: bad_handlers(
             f"handlers that {what} {where}", type, input, isolation=isolation, tasks=some(3)
         )
