@@ -35,7 +35,7 @@ from taskyard.loops.supervisor import Supervisor, server_loops
 from taskyard.loops.switchboard import LOOPBACK
 from taskyard.loops.worker import SLOTS, Worker
 from taskyard.service.services import Services, build_services
-from taskyard.store.opening import open_database
+from taskyard.store.opening import migrate, open_database
 from taskyard.store.records import Records
 from taskyard.store.store import Store
 
@@ -289,11 +289,7 @@ def _opened(
     url: str, config: Config, failed: Callable[[Exception], None] = lambda _: None
 ) -> tuple[Store, Services]:
     database = open_database(url, now)
-    database.migrate()
-    if url.startswith(("postgresql://", "postgres://")):
-        from taskyard.store.moving import refuse_half_moved
-
-        refuse_half_moved(database)
+    migrate(database)
     store = Store(database, failed)
     store.listen()
     return store, build_services(new_id, random.random, max_payload_bytes=config.max_payload_bytes)

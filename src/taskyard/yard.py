@@ -167,11 +167,11 @@ class Yard:
                 'put what opens it under `if __name__ == "__main__":`'
             )
         from taskyard.service.services import build_services
-        from taskyard.store.opening import open_database
+        from taskyard.store.opening import migrate, open_database
         from taskyard.store.store import Store
 
         database = open_database(self.url, self._now)
-        database.migrate()
+        migrate(database)
         store = Store(database)
         try:
             store.listen()

@@ -186,11 +186,11 @@ def _as_json(listening: Listening) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def migrate_command(database: str, as_json: bool) -> None:
     """Bring a database up to date. (`serve` does so by itself.)"""
-    from taskyard.store.opening import open_database
+    from taskyard.store.opening import migrate, open_database
 
     opened = open_database(database, lambda: datetime.now(UTC))
     try:
-        version = opened.migrate(output.note)
+        version = migrate(opened, output.note)
     finally:
         opened.close()
     if as_json:

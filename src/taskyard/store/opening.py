@@ -1,4 +1,4 @@
-"""Which database an address means."""
+"""Which database an address means, and what must be so before it is used."""
 
 from collections.abc import Callable
 from datetime import datetime
@@ -8,6 +8,7 @@ from taskyard.core.errors import Invalid
 from taskyard.store.engine import Database
 
 SQLITE = "sqlite:///"
+POSTGRES = ("postgresql://", "postgres://")
 
 
 def open_database(url: str, now: Callable[[], datetime]) -> Database:
@@ -20,7 +21,7 @@ def open_database(url: str, now: Callable[[], datetime]) -> Database:
     Raises:
         Invalid: the URL is of another kind, or the driver for PostgreSQL is not installed.
     """
-    if url.startswith(("postgresql://", "postgres://")):
+    if url.startswith(POSTGRES):
         try:
             from taskyard.store.postgres import PostgresDatabase
         except ImportError:
@@ -35,3 +36,17 @@ def open_database(url: str, now: Callable[[], datetime]) -> Database:
             f"{url!r} is not a database; use sqlite:///file.db, a path, or postgresql://user@host/name"
         )
     return SqliteDatabase(Path(url), now)
+
+
+def migrate(database: Database, progress: Callable[[str], None] = lambda _: None) -> int:
+    """
+    Bring *database* up to date, for use; return the schema's version.
+
+    Raises:
+        Unavailable: it cannot be reached, is newer than this program, or a yard is being moved into it.
+    """
+    if database.url.startswith(POSTGRES):
+        from taskyard.store.moving import refuse_half_moved
+
+        refuse_half_moved(database)
+    return database.migrate(progress)
