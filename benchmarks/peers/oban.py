@@ -3,9 +3,8 @@
 import asyncio
 from typing import Any
 
-from psycopg_pool import AsyncConnectionPool
-
 from oban import Oban, worker
+from psycopg_pool import AsyncConnectionPool
 
 STORE, NEEDS, SLOW = "postgresql", ("oban", "psycopg_pool"), True
 KEEPS = "yes"
