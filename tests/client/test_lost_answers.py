@@ -7,13 +7,16 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
 from taskyard.client import AsyncClient, Client, Unreachable
 from taskyard.client.desk import HttpDesk
+from taskyard.core.errors import Unavailable
 from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Done
+from taskyard.core.task import Task
 from taskyard.core.worker import Lane
 from tests.served import Served
 
@@ -153,6 +156,39 @@ def test_what_a_worker_claimed_and_did_not_hear_of_it_is_told_when_it_asks_again
     assert asyncio.run(work()) == [task.id]
     ended = client.get(task.id)
     assert (ended.state, ended.claims) == ("succeeded", 1)
+
+
+def test_what_a_server_claimed_before_its_database_was_cut_off_is_told_when_it_is_asked_again(
+    served: Served, mark: str
+):
+    """It says that it is unavailable, and cannot know whether what it did has been kept."""
+    client = served.client()
+    task = client.submit("odd", queue=mark)
+
+    async def work() -> list[str]:
+        desk = HttpDesk(served.url, served.key)
+        acquire = desk._asks.acquire
+        losses = iter([True])
+
+        async def cut_off(*asked: Any, **how: Any) -> list[Task]:
+            tasks = await acquire(*asked, **how)
+            if next(losses, False):
+                raise Unavailable("the database does not answer")
+            return tasks
+
+        desk._asks.acquire = cut_off  # type: ignore[method-assign]
+        worker = str(uuid.uuid4())
+        lanes = [Lane(mark, "odd")]
+        await desk.register(worker, name="w", lanes=lanes, slots=2, lease=timedelta(minutes=1), version="1")
+        with pytest.raises(Unavailable):
+            await desk.acquire(worker, 2, timedelta(0))
+        claimed = await desk.acquire(worker, 1, timedelta(0))
+        assert await desk.settle([Settlement(Hold.of(each), Done()) for each in claimed]) == [None]
+        await desk.leave(worker)
+        return [each.id for each in claimed]
+
+    assert asyncio.run(work()) == [task.id]
+    assert (client.get(task.id).state, client.get(task.id).claims) == ("succeeded", 1)
 
 
 def test_what_is_claimed_for_a_worker_that_no_longer_wants_it_is_given_back(served: Served, mark: str):
