@@ -166,6 +166,7 @@ def serving(folder: Path, *args: str) -> Iterator[Served]:
         assert process.stdout is not None
         line = process.stdout.readline()
         assert line, f"the server did not come up:\n{(folder / 'serve.log').read_text()}"
+        assert line.startswith("{"), f"the server says {line!r}:\n{(folder / 'serve.log').read_text()}"
         told = json.loads(line)
         yield Served(told["url"], (folder / "taskyard.key").read_text().strip(), folder, process)
     finally:

@@ -427,7 +427,7 @@ def kill_server(times: int) -> Result:
             number += 1
             label = f"{name}-{number}"
             try:
-                task = client.submit("greet", labels={"n": label})
+                task = client.submit("twice", {"number": number}, labels={"n": label})
             except TaskyardError as refusal:
                 broken.append(f"a submit was given up: {refusal}")
                 return

@@ -47,9 +47,7 @@ class Claims:
         Raises:
             LeaseLost: the worker's lease ran out.
         """
-        actor.require(Permission.WORK)
-        if not records.workers.lives(actor.organisation, worker, records.now):
-            raise LeaseLost(f"held by worker {worker}", 0)
+        self._check_lives(records, actor, worker)
         types: dict[str, list[str]] = {}
         for lane in dict.fromkeys(lanes):
             types.setdefault(lane.queue, []).append(lane.type)
@@ -84,11 +82,14 @@ class Claims:
         Raises:
             LeaseLost: the worker's lease ran out.
         """
+        self._check_lives(records, actor, worker)
+        held = records.work.held(WORKER + worker)
+        return [task for task in held if (task.number, task.claims) not in known]
+
+    def _check_lives(self, records: Records, actor: Actor, worker: str) -> None:
         actor.require(Permission.WORK)
         if not records.workers.lives(actor.organisation, worker, records.now):
             raise LeaseLost(f"held by worker {worker}", 0)
-        held = records.work.held(WORKER + worker)
-        return [task for task in held if (task.number, task.claims) not in known]
 
     def _shares(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:
         """Return each name with its share of *limit*, then each with all of it: what one leaves goes to who has more."""
