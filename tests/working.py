@@ -1,5 +1,6 @@
 """What tests of workers share: waiting until something has come true, and short words for what a yard holds."""
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from taskyard.core.task import Task
 from taskyard.core.worker import Worker
 
 #: Far longer than anything takes on a slow machine: what exceeds it hangs.
-PATIENCE_S: Final = 30
+PATIENCE_S: Final = float(os.environ.get("TASKYARD_TEST_PATIENCE", "30"))
 LOOK_EVERY_S: Final = 0.02
 #: Short, so that losing it does not take long; a machine that stalls for longer makes these tests slow, not wrong.
 SHORT_LEASE: Final = timedelta(seconds=1.5)

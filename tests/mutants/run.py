@@ -20,7 +20,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +31,8 @@ from tests.mutants.guards import GUARDS, Guard
 
 ROOT: Final = Path(__file__).parents[2]
 FAIR_WEATHER: Final = "mutants/test_fair_weather.py"
+#: A mutant that makes a test wait for what never comes is as dead after a while as after a minute.
+LESS_PATIENCE: Final = {"TASKYARD_TEST_PATIENCE": "10"}
 #: What hangs is not killed by a test: whoever reads its result would wait for ever.
 PATIENCE_SECONDS: Final = 120
 
@@ -78,12 +80,15 @@ class Tree:
         for compiled in (path.parent / "__pycache__").glob(f"{path.stem}.*.pyc"):
             compiled.unlink()  # a time to the second and a size do not tell a mutant from what it was made of
 
-    def run(self, tests: Sequence[str], *, on_postgres: bool) -> tuple[int, dict[str, bool]]:
+    def run(
+        self, tests: Sequence[str], *, on_postgres: bool, extra: Mapping[str, str] | None = None
+    ) -> tuple[int, dict[str, bool]]:
         """Run *tests*, on SQLite alone or on PostgreSQL too; return the exit code, and by test whether it passed."""
         report = self.folder / "report.xml"
         report.unlink(missing_ok=True)
         environment = {
             **os.environ,
+            **(extra or {}),
             "PYTHONPATH": str(self.folder / "src"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # those of our tools take longer to import than a selection to run
@@ -127,7 +132,9 @@ def judge(tree: Tree, guard: Guard) -> Verdict:
     trouble = None
     try:
         with tree.without(guard):
-            code, passed = tree.run([*guard.tests, FAIR_WEATHER], on_postgres=guard.on_postgres)
+            code, passed = tree.run(
+                [*guard.tests, FAIR_WEATHER], on_postgres=guard.on_postgres, extra=LESS_PATIENCE
+            )
     except subprocess.TimeoutExpired:
         trouble = f"no answer within {PATIENCE_SECONDS} s"
     else:
