@@ -1,0 +1,47 @@
+"""The engine and a model of it agree after every move, the same on SQLite and on PostgreSQL."""
+
+import shutil
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from hypothesis.stateful import run_state_machine_as_test
+
+from taskyard.store.engine import Database
+from taskyard.store.postgres import PostgresDatabase
+from taskyard.store.sqlite import SqliteDatabase
+from tests.model import model
+from tests.model.machine import SETTINGS, START, Machine
+from tests.postgres import TestServer
+
+
+def test_on_sqlite(tmp_path: Path):
+    template = tmp_path / "template.db"
+    SqliteDatabase(template, lambda: START).migrate()
+
+    def lend(now: Callable[[], datetime]) -> tuple[Database, Callable[[], None]]:
+        path = tmp_path / "yard.db"
+        for each in tmp_path.glob("yard.db*"):
+            each.unlink()
+        shutil.copy(template, path)
+        return SqliteDatabase(path, now), lambda: None
+
+    class OnSqlite(Machine): ...
+
+    OnSqlite.lend = staticmethod(lend)
+    run_state_machine_as_test(OnSqlite, settings=SETTINGS)
+
+
+def test_on_postgres(postgres: TestServer):
+    def lend(now: Callable[[], datetime]) -> tuple[Database, Callable[[], None]]:
+        url = postgres.borrow()
+        return PostgresDatabase(url, now=now), lambda: postgres.give_back(url)
+
+    class OnPostgres(Machine): ...
+
+    OnPostgres.lend = staticmethod(lend)
+    run_state_machine_as_test(OnPostgres, settings=SETTINGS)
+
+
+def test_the_model_is_small_enough_to_be_believed():
+    assert len(Path(model.__file__).read_text().splitlines()) <= 250
