@@ -41,7 +41,7 @@ def _shown(task: Task) -> Reply:
 
 class Clients:
     MOVES: ClassVar[Mapping[str, float]] = {
-        "client_submits": 11,
+        "client_submits": 9,
         "client_repeats_a_request": 3,
         "client_cancels": 4,
         "client_retries": 2,

@@ -40,7 +40,7 @@ class Stranger:
 class Strangers:
     MOVES: ClassVar[Mapping[str, float]] = {
         "stranger_beats": 6,
-        "stranger_claims": 9,
+        "stranger_claims": 7,
         "stranger_settles": 9,
         "stranger_finishes_a_step": 2,
         "stranger_spawns": 1,

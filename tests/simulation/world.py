@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
+from itertools import accumulate
 from typing import Any, Final
 from uuid import UUID
 
@@ -86,8 +87,9 @@ class World:
             self.run(process, process.start)
         self._set_up()
         # Each history has its own mixture: some things often, some hardly ever.
-        self._weights = [weight * self.rng.choice((0.2, 1, 1, 3)) for weight in _TABLE.values()]
-        self._weights[0] = next(iter(_TABLE.values()))
+        weights = [weight * self.rng.choice((0.2, 1, 1, 3)) for weight in _TABLE.values()]
+        weights[0] = next(iter(_TABLE.values()))
+        self._weights = list(accumulate(weights))
         self.faults = True
 
     def _set_up(self) -> None:
@@ -208,7 +210,7 @@ class World:
 
     def step(self) -> str:
         """Let somebody do something, and say what."""
-        move = self.rng.choices(_MOVES, self._weights)[0]
+        move = self.rng.choices(_MOVES, cum_weights=self._weights)[0]
         name = move.replace("_", " ")
         actor = next(each for each in (self, self.clients, self.strangers) if hasattr(each, move))
         try:
