@@ -16,6 +16,8 @@ from tests.drill.reckoning import Reckoning, reckon
 from tests.drill.submitting import Submitter
 
 LOOK_EVERY_S = 0.25
+#: What a dead worker held is others' to claim so long after its lease has run out.
+WITHIN_S = 2.0
 #: How long nothing may be settled before the drill gives up: several leases.
 STUCK_AFTER_S = 120
 
@@ -98,6 +100,12 @@ class Course:
                 reckoning.broken["answered otherwise than 201 or 503"] = submitter.wrong
             if unhealthy := sum(server.unhealthy for server in servers):
                 reckoning.broken["not healthy though only the database was away"] = [f"{unhealthy} times"]
+            reckoning.broken[f"given to others later than the lease + {WITHIN_S:g} s"] = [
+                f"after {taken - killed:.1f} s"
+                for killed, taken in reckoning.taken
+                if taken - killed > plan.lease_s + WITHIN_S
+                and not any(killed < stop.started and taken > stop.stopped for stop in self._stops)
+            ]
             self._measure(servers)
             return Outcome(
                 reckoning,
@@ -111,6 +119,7 @@ class Course:
             )
         finally:
             self._over.set()
+            workers.stop()
             for server in servers:
                 server.stop()
 

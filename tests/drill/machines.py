@@ -112,6 +112,7 @@ class Workers:
     kills: list[Kill] = field(default_factory=list)
     ended: int = 0
     _living: list["subprocess.Popen[str]"] = field(default_factory=list)
+    _supervisor: threading.Thread | None = None
     _stopping: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -121,14 +122,20 @@ class Workers:
         self._supervisor.start()
 
     def kill_one(self) -> None:
+        """Kill one of those that have run something; on a busy machine a worker takes a while until it does."""
         with self._lock:
-            victim = self.chance.choice(self._living)
-            self.kills.append(Kill(victim.pid, time.monotonic()))
-            victim.kill()
+            working = [each for each in self._living if (self.folder / "ledgers" / str(each.pid)).exists()]
+            if working:
+                victim = self.chance.choice(working)
+                self.kills.append(Kill(victim.pid, time.monotonic()))
+                victim.kill()
+                victim.wait()
 
     def stop(self) -> None:
+        """Let them finish; may be called twice."""
         self._stopping = True
-        self._supervisor.join()
+        if self._supervisor is not None:
+            self._supervisor.join()
         for worker in self._living:
             worker.terminate()
         for worker in self._living:
