@@ -120,3 +120,17 @@ def test_a_rate_is_so_many_in_a_span():
     assert values.rate("10/m") == {"count": 10, "period": timedelta(minutes=1)}
     with pytest.raises(ValueError, match="say 10/1m"):
         values.rate("fast")
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://ana:s3:c@ret@db:5432/yard?schema=y", "postgresql://ana@db:5432/yard?schema=y"),
+        ("postgresql://db/yard?password=secret&user=ana", "postgresql://db/yard?password=…&user=ana"),
+        ("postgresql://ana@db/yard", "postgresql://ana@db/yard"),
+        ("sqlite:///yard.db", "sqlite:///yard.db"),
+        ("http://127.0.0.1:8420", "http://127.0.0.1:8420"),
+    ],
+)
+def test_a_database_is_shown_without_its_password(url, shown):
+    assert values.without_password(url) == shown

@@ -9,6 +9,7 @@ from typing import Final
 
 from taskyard.cli import output
 from taskyard.cli.checks import Check
+from taskyard.cli.values import without_password
 from taskyard.core.errors import TaskyardError
 from taskyard.store.engine import Database
 from taskyard.store.opening import open_database
@@ -30,7 +31,7 @@ def database_checks(url: str, now: Callable[[], datetime]) -> Iterator[Check]:
             return
         began = now()
         there = _clock(database)
-        yield Check(name="database", fine=True, detail=f"{database.url} answers")
+        yield Check(name="database", fine=True, detail=f"{without_password(database.url)} answers")
         yield _clocks(there, began)
         yield from _of_server(database, now())
     except TaskyardError as error:

@@ -12,6 +12,7 @@ import click
 from taskyard.cli import output
 from taskyard.cli.programs import Listening, Programs, Serving
 from taskyard.cli.session import KEY_FILE, SPAN
+from taskyard.cli.values import without_password
 
 DATABASE: Final = "sqlite:///taskyard.db"
 LEVELS: Final = ("debug", "info", "warning", "error")
@@ -144,7 +145,7 @@ def _greet(listening: Listening) -> None:
     click.echo(f"taskyard listens on {click.style(listening.url, bold=True)}")
     output.record(
         [
-            ("  database", listening.database),
+            ("  database", without_password(listening.database)),
             ("  key", str(_shown_key(listening) or "made by the first server of this database")),
             ("  runs", " ".join(listening.types)),
             *((f"  {name}", url) for name, url in listening.dialects),
@@ -173,7 +174,7 @@ def _as_json(listening: Listening) -> None:
     output.json_line(
         {
             "url": listening.url,
-            "database": listening.database,
+            "database": without_password(listening.database),
             "key_file": None if listening.key_file is None else str(_shown_key(listening)),
             "types": list(listening.types),
             "dialects": dict(listening.dialects),

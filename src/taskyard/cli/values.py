@@ -131,3 +131,9 @@ def task_input(members: Sequence[tuple[str, Json]], whole: Json, is_whole: bool)
 
 def _no_constant(text: str) -> None:
     raise ValueError(f"{text} is not JSON")
+
+
+def without_password(url: str) -> str:
+    """Return the address of a database as it may be shown: screens and logs are read by others."""
+    url = re.sub(r"(//[^:/?@]*):[^/?]*@", r"\1@", url)
+    return re.sub(r"([?&]password=)[^&]*", r"\1…", url)

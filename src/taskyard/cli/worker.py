@@ -1,6 +1,5 @@
 """``taskyard worker``."""
 
-import re
 from datetime import timedelta
 
 import click
@@ -8,6 +7,7 @@ import click
 from taskyard.cli.programs import Programs, Working
 from taskyard.cli.serve import database_option, importable_here, running_options
 from taskyard.cli.session import DEFAULT_URL, KEY_FILE, found_key
+from taskyard.cli.values import without_password
 
 
 @click.command("worker")
@@ -64,9 +64,5 @@ def worker_command(
         log_json=log_json,
     )
     return programs.work(
-        working, lambda where: click.echo(f"working for {_without_password(where)}", err=True)
+        working, lambda where: click.echo(f"working for {without_password(where)}", err=True)
     )
-
-
-def _without_password(where: str) -> str:
-    return re.sub(r"(//[^:/@]*):[^@/]*@", r"\1@", where)
