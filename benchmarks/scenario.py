@@ -145,9 +145,12 @@ def measure(name: str, servers: Servers, sizes: Sizes, log: IO[bytes]) -> dict[s
         if how == "many":
             found["enqueue_bulk"] = bulk / batch["seconds"]
             found["enqueue_bulk_cpu_us"] = batch["cpu"] / bulk * 1e6
+        server_cpu = servers.cpu_seconds(about["STORE"])
         worker = _Process(name, "work", url, sizes.one + bulk, 1, sizes.one, bulk, sizes.paced, log=log)
         drained = worker.hear()
         count = sizes.one + bulk
+        if server_cpu is not None:
+            found["database_cpu_us"] = (servers.cpu_seconds(about["STORE"]) - server_cpu) / count * 1e6
         found["drain"] = (count - 1) / (drained["last"] - drained["first"])
         found["worker_cpu_us"] = drained["cpu"] / (count - 1) * 1e6
         producer.ask("one 1")

@@ -1,5 +1,6 @@
 """The servers that contenders need, each started fresh for a run, with its durability as it comes: PostgreSQL fsyncs."""
 
+import os
 import shutil
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from typing import ClassVar
 
 #: As a small server would be set up; everything about durability stays as it comes.
 POSTGRES = {
@@ -48,6 +50,22 @@ class Postgres:
             connection.execute(f"CREATE DATABASE {name}".encode())
             connection.execute("CHECKPOINT")
         return self.url(name)
+
+    def cpu_seconds(self) -> float:
+        """Return what the server and its processes have used so far, those that are gone included."""
+        postmaster = int((self.cluster.data / "postmaster.pid").read_text().split()[0])
+        ticks = 0
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+                except OSError:
+                    continue
+                if int(entry.name) == postmaster:
+                    ticks += sum(int(each) for each in fields[11:15])
+                elif int(fields[1]) == postmaster:
+                    ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
 
     def url(self, name: str) -> str:
         return f"postgresql://postgres@127.0.0.1:{self.port}/{name}"
@@ -117,7 +135,9 @@ class Files:
 
     def database(self) -> str:
         self._made += 1
-        return str(self.folder / f"bench{self._made}.db")
+        folder = self.folder / str(self._made)  # a server keeps its key beside the file
+        folder.mkdir()
+        return str(folder / "bench.db")
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -126,7 +146,7 @@ class Files:
 class Servers:
     """Starts each kind of store when it is first asked for."""
 
-    KINDS = {"postgresql": Postgres, "redis": Redis, "sqlite": Files}
+    KINDS: ClassVar = {"postgresql": Postgres, "redis": Redis, "sqlite": Files}
 
     def __init__(self) -> None:
         self._running: dict[str, Postgres | Redis | Files] = {}
@@ -140,6 +160,10 @@ class Servers:
     def get(self, kind: str) -> "Postgres | Redis | Files":
         self.fresh(kind)
         return self._running[kind]
+
+    def cpu_seconds(self, kind: str) -> float | None:
+        server = self._running.get(kind)
+        return server.cpu_seconds() if isinstance(server, Postgres) else None
 
     def close(self) -> None:
         for server in self._running.values():
