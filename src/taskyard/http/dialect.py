@@ -12,9 +12,10 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import count
 from time import perf_counter
-from typing import Final
+from typing import Any, Final
 
 import structlog
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -104,6 +105,34 @@ def request_id(request: Request) -> str:
     return str(given)
 
 
+class _Headers(Headers):
+    """Headers by name. Starlette's are a list that is read anew at each look, and half a dozen are looked at per request."""
+
+    def __init__(self, scope: Scope) -> None:
+        super().__init__(scope=scope)
+        self._named: dict[bytes, bytes] = {}
+        for name, value in self.raw:
+            self._named.setdefault(name, value)
+
+    def __getitem__(self, key: str) -> str:
+        value = self._named.get(key.lower().encode("latin-1"))
+        if value is None:
+            raise KeyError(key)
+        return value.decode("latin-1")
+
+    def get(self, key: str, default: Any = None) -> Any:
+        value = self._named.get(key.lower().encode("latin-1"))
+        return default if value is None else value.decode("latin-1")
+
+
+class _Request(Request):
+    @property
+    def headers(self) -> Headers:
+        if not hasattr(self, "_headers"):
+            self._headers = _Headers(self.scope)
+        return self._headers
+
+
 class _Application:
     def __init__(self, dialect: Dialect, backend: Backend, at: str) -> None:
         self._dialect = dialect
@@ -115,14 +144,14 @@ class _Application:
             await send({"type": "websocket.close", "code": 1000})
             return
         began = perf_counter()
-        request = Request(scope, receive)
+        request = _Request(scope, receive)
         found = self._paths.find(scope)
         if found is None:
             pattern, response = "", self._refused(request, NoSuchPath(scope["path"]), "")
         else:
             entry, scope["path_params"] = found
             pattern, response = entry.path.pattern, await self._answer(request, entry)
-        response.headers["X-Request-Id"] = request_id(request)
+        response.raw_headers.append((b"x-request-id", request_id(request).encode("latin-1")))
         if request.method == "HEAD" and isinstance(response, StreamingResponse):
             # A stream has no end, and HEAD wants none of it.
             response = Response(status_code=response.status_code, headers=dict(response.headers))

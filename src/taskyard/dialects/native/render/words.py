@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -18,6 +19,9 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all that is shown."""
 
 
+@lru_cache(
+    maxsize=1024
+)  # a task that was just submitted shows one instant three times, and a list shows many like it
 def moment(at: datetime) -> str:
     """
     >>> from datetime import UTC
@@ -28,7 +32,7 @@ def moment(at: datetime) -> str:
 
 
 def maybe(at: datetime | None) -> str | None:
-    return None if at is None else at.isoformat(timespec="microseconds")[:-6] + "Z"
+    return None if at is None else moment(at)
 
 
 def seconds(length: timedelta | None) -> float | None:
