@@ -37,7 +37,7 @@ CONTENDERS = (
     "taskiq_redis",
 )
 #: The longest that one phase may take before the contender is given up.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 @dataclass(frozen=True)
