@@ -32,6 +32,7 @@ import apsw
 import psycopg
 
 from taskyard import Yard
+from taskyard.client import Client
 from taskyard.core.errors import TaskyardError, Unavailable
 from taskyard.core.event import Cursor, Event
 from taskyard.core.task import OPEN, NewTask, State, Task
@@ -40,7 +41,7 @@ from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.tasks import TaskFilter
 from tests.chaos import test_disk
 from tests.postgres import Cluster, with_database
-from tests.served import free_port, serving
+from tests.served import Served, free_port, serving
 
 WORKER: Final = Path(__file__).with_name("worker_process.py")
 LEASE: Final = timedelta(seconds=1)
@@ -443,7 +444,7 @@ def kill_server(times: int) -> Result:
             ) as served:
                 if not threads:
                     threads = [
-                        threading.Thread(target=submit, args=(served.client(), number), daemon=True)
+                        threading.Thread(target=submit, args=(_patient(served), number), daemon=True)
                         for number in range(4)
                     ]
                     for thread in threads:
@@ -494,6 +495,11 @@ def kill_server(times: int) -> Result:
         broken,
         f"{len(made):,} submits made {sum(made.values()):,} tasks",
     )
+
+
+def _patient(served: Served) -> Client:
+    """Return a client that waits for a server longer than any machine takes to start one."""
+    return Client(served.url, served.key, patience=timedelta(seconds=PATIENCE_SECONDS))
 
 
 @contextmanager
