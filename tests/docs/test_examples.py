@@ -73,7 +73,7 @@ def test_a_report_is_put_on_a_schedule_and_triggered():
         "nightly-report: 0 3 .* in Europe/Zurich, next at 20",
         "Triggered now",
         r"/docs: .* MB",
-        "MB  tutorials",
+        "MB  reference",
     )
 
 
