@@ -34,7 +34,7 @@ TOLD: Final = {
     "task.suspended": "suspended",
 }
 #: All that there is looked at once in so many commits.
-EVERYTHING_EVERY: Final = 64
+EVERYTHING_EVERY: Final = 40
 #: An instant that is fired so many microseconds after it had to be made up for.
 LATE: Final = 10_000_000
 

@@ -11,6 +11,7 @@ from taskyard.core.event import Cursor
 from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Done, Failed, Released
 from taskyard.core.task import NewTask, OnConflict, State, Task
+from taskyard.core.times import to_micros
 from taskyard.http.once import Keyed, Once, Replayed
 from taskyard.service.feed import FeedPage
 from taskyard.service.tasks import Submission
@@ -123,20 +124,20 @@ class Clients:
             input={"request": request},
         )
         soon = self.world.now + timedelta(seconds=rng.uniform(1, 90))
-        if rng.random() < 0.12:
+        if rng.random() < 0.2:
             new = replace(new, start_by=soon + timedelta(seconds=rng.choice((0.001, 5))))
         dice = rng.random()
         if dice < 0.15:
             new = replace(new, run_at=soon)
-        elif dice < 0.35:
+        elif dice < 0.42:
             key = rng.choice("klm")
             limit = {"k": 1, "l": 2}.get(key) or rng.choice((1, 3))
             new = replace(new, concurrency_key=key, concurrency_limit=limit)
-        elif dice < 0.47:
+        elif dice < 0.53:
             new = replace(new, key=rng.choice("xyz"), on_conflict=rng.choice(list(OnConflict)))
-        elif dice < 0.55:
+        elif dice < 0.61:
             new = replace(new, timeout=timedelta(seconds=rng.uniform(1, 10)))
-        elif dice < 0.72:
+        elif dice < 0.75:
             new = replace(new, blocked_by=tuple(self.world.some_tasks(2)))
         return new
 
@@ -202,8 +203,11 @@ class Clients:
 
     def person_extends(self) -> None:
         if self.held:
-            person, task = self.world.rng.choice(self.held)
-            lease = timedelta(seconds=60)
+            now = to_micros(self.world.now)
+            seen = self.world.checker.seen
+            late = [each for each in self.held if (seen[each[1].number].lease_until or now) < now]
+            person, task = self.world.rng.choice(late or self.held)
+            lease = timedelta(seconds=20)
 
             def extend(server: "Process") -> None:
                 server.store.writer.commit_some(1_000)

@@ -99,7 +99,7 @@ class World:
                 "fast": QueueSettings(retention=RETENTION["fast"]),
                 "limited": QueueSettings(concurrency=CONCURRENCY["limited"]),
                 "rated": QueueSettings(rate=rate),
-                "people": QueueSettings(kind=Kind.HUMAN, lease=timedelta(seconds=60)),
+                "people": QueueSettings(kind=Kind.HUMAN, lease=timedelta(seconds=20)),
             }.items():
                 r.queues.insert(self.checker.organisation, name, settings, r.now)
 
