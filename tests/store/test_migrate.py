@@ -2,14 +2,17 @@
 
 import threading
 from importlib import import_module
+from urllib.parse import urlsplit, urlunsplit
 
 import apsw
 import psycopg
 import pytest
 
+from taskyard import Yard
 from taskyard.core.errors import Unavailable
 from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.sqlite import SqliteDatabase
+from tests.conftest import new_id
 
 SECOND = "CREATE TABLE second (number bigint PRIMARY KEY)"
 
@@ -147,4 +150,25 @@ def test_a_database_that_was_never_migrated_says_what_to_do(postgres, clock):
     ):
         connection.rows("list_organisations")
     connection.close()
+    postgres.drop(url)
+
+
+def test_a_server_needs_no_right_to_make_tables_where_there_are_some(postgres):
+    """One role migrates and owns the tables; that of the servers only works with what is in them."""
+    url, role = postgres.database(), f"app_{new_id().replace('-', '')}"
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute(
+            f"""CREATE ROLE {role} LOGIN;
+                GRANT USAGE ON SCHEMA taskyard TO {role};
+                GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA taskyard TO {role};
+                GRANT USAGE ON ALL SEQUENCES IN SCHEMA taskyard TO {role}""".encode()
+        )
+    parts = urlsplit(url)
+    with Yard(urlunsplit(parts._replace(netloc=parts.netloc.replace(parts.username or "", role)))) as yard:
+        yard.task("hello")(lambda ctx: "hello")
+        task = yard.submit("hello")
+        yard.run_until_idle()
+        assert yard.get(task.id).output == "hello"
+    with psycopg.connect(url, autocommit=True) as raw:
+        raw.execute(f"DROP OWNED BY {role}; DROP ROLE {role}".encode())
     postgres.drop(url)

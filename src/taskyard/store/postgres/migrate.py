@@ -54,13 +54,14 @@ def migrate(raw: psycopg.Connection[Any], schema: str, where: str, progress: Cal
 
 def _present(raw: psycopg.Connection[Any], schema: str) -> int:
     name = sql.Identifier(schema)
-    # CREATE SCHEMA IF NOT EXISTS asks for the right to make one even where there is one.
+    # IF NOT EXISTS asks for the right to make a schema or a table even where there is one, and servers need not have it.
     if raw.execute("SELECT 1 FROM pg_namespace WHERE nspname = $1", [schema]).fetchone() is None:
         raw.execute(sql.SQL("CREATE SCHEMA {}").format(name))
     raw.execute(sql.SQL("SET LOCAL search_path TO {}").format(name))
-    raw.execute(
-        "CREATE TABLE IF NOT EXISTS schema_versions (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
-    )
+    if raw.execute("SELECT to_regclass($1)", [f"{schema}.schema_versions"]).fetchone() == (None,):
+        raw.execute(
+            "CREATE TABLE schema_versions (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+        )
     row = raw.execute("SELECT COALESCE(max(version), 0) FROM schema_versions").fetchone()
     assert row is not None
     return int(row[0])
