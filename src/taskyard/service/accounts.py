@@ -85,6 +85,10 @@ class Accounts:
         actor = actor_of(owner)
         return replace(actor, permissions=key.permissions & actor.permissions)
 
+    def shown_key(self, records: Records, secret: str) -> Key:
+        """Return the key that *secret* belongs to, whatever has become of it. Raises Unauthenticated."""
+        return self._key_of(records, secret)
+
     def _key_of(self, records: Records, secret: str) -> Key:
         id = id_of(secret)
         if id is not None:
@@ -383,6 +387,15 @@ class Accounts:
         records.accounts.update_key(key, digest_of(secret))
         self._tell(records, actor, "key.rotated", id, {"name": key.name})
         return NewKey(key, secret)
+
+    def set_key(self, records: Records, actor: Actor, id: str, settings: Mapping[str, Any]) -> Key:
+        """Change settings of a key; what *settings* does not speak of stays. Raises NotFound, Forbidden."""
+        key = self.key(records, actor, id)
+        actor.require(Permission.ADMIN)
+        changed = replace(key, settings={**key.settings, **settings})
+        records.accounts.update_key(changed)
+        self._tell(records, actor, "key.changed", id, {"name": key.name})
+        return changed
 
     def _new_key(
         self,

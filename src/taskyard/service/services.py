@@ -7,18 +7,23 @@ from dataclasses import dataclass
 from taskyard.core.limits import MAX_PAYLOAD_BYTES
 from taskyard.service.accounts import Accounts
 from taskyard.service.culling import Culling
+from taskyard.service.destinations import Destinations
 from taskyard.service.explain import Explain
 from taskyard.service.federation import Federation
 from taskyard.service.feed import Feed
 from taskyard.service.inbox import Inbox
 from taskyard.service.operations import Operations
+from taskyard.service.polls import Polls
 from taskyard.service.questionnaires import Questionnaires
 from taskyard.service.queues import Queues
 from taskyard.service.rollouts import Rollouts
+from taskyard.service.results import Results
 from taskyard.service.rules import Rules
 from taskyard.service.runs import Runs
 from taskyard.service.schedules import Schedules
+from taskyard.service.sessions import Sessions
 from taskyard.service.sites import Sites
+from taskyard.service.sources import Sources
 from taskyard.service.tasks import Tasks
 from taskyard.service.work import Work
 
@@ -41,6 +46,11 @@ class Services:
     rollouts: Rollouts
     questionnaires: Questionnaires
     federation: Federation
+    sources: Sources
+    sessions: Sessions
+    polls: Polls
+    results: Results
+    destinations: Destinations
 
 
 def build_services(
@@ -61,6 +71,9 @@ def build_services(
     schedules = Schedules(tasks, new_id, max_payload_bytes=max_payload_bytes)
     sites = Sites(new_id)
     operations = Operations(tasks, sites)
+    sources = Sources()
+    sessions = Sessions(tasks, sources, new_id)
+    destinations = Destinations(tasks, token)
     return Services(
         tasks=tasks,
         work=work,
@@ -78,4 +91,9 @@ def build_services(
         rollouts=Rollouts(sites, operations, new_id),
         questionnaires=Questionnaires(tasks),
         federation=Federation(),
+        sources=sources,
+        sessions=sessions,
+        polls=Polls(tasks, sources, sessions, destinations, new_id),
+        results=Results(),
+        destinations=destinations,
     )

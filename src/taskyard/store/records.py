@@ -3,14 +3,19 @@
 from datetime import datetime
 
 from taskyard.store.accounts import AccountRecords
+from taskyard.store.destinations import DestinationRecords
 from taskyard.store.engine import Connection
 from taskyard.store.events import EventRecords
 from taskyard.store.inbox import InboxRecords
+from taskyard.store.polls import PollRecords
 from taskyard.store.queues import QueueRecords
 from taskyard.store.rollouts import RolloutRecords
+from taskyard.store.results import ResultRecords
 from taskyard.store.rules import RuleRecords
 from taskyard.store.schedules import ScheduleRecords
+from taskyard.store.sessions import SessionRecords
 from taskyard.store.sites import SiteRecords
+from taskyard.store.sources import SourceRecords
 from taskyard.store.tasks import TaskRecords
 from taskyard.store.work import WorkRecords
 from taskyard.store.workers import WorkerRecords
@@ -37,6 +42,11 @@ class Records:
         self.sites = SiteRecords(connection)
         self.rules = RuleRecords(connection)
         self.rollouts = RolloutRecords(connection)
+        self.sources = SourceRecords(connection)
+        self.sessions = SessionRecords(connection)
+        self.polls = PollRecords(connection)
+        self.results = ResultRecords(connection)
+        self.destinations = DestinationRecords(connection)
         self.news: set[str] = set()
         self._now: datetime | None = None
 

@@ -105,12 +105,12 @@ def task_of(row: Row) -> Task:
         concurrency_limit, weight, from_micros(run_at), moment(wake_at), moment(start_by), from_micros(created_at),
         moment(started_at), moment(attempted_at), moment(finished_at), from_micros(updated_at),
         claims, failures, losses, max_failures, period(timeout), holder, moment(lease_until), from_json(progress), message,
-        from_json(output), _error_of(error), parent, schedule, rule, retry_of, from_json(report), actor, origin, trace,
+        from_json(output), error_of(error), parent, schedule, rule, retry_of, from_json(report), actor, origin, trace,
         moment(cancel_requested_at), settled_by,
     )  # fmt: skip
 
 
-def _error_of(text: str | None) -> Error | None:
+def error_of(text: str | None) -> Error | None:
     if text is None:
         return None
     error: dict[str, Any] = from_json(text)
@@ -343,11 +343,11 @@ class TaskRecords:
         return dict(self._connection.rows_for_each("insert_results", rows))
 
     def results(self, task: Task) -> list[Result]:
-        return [_result_of(row) for row in self._connection.rows("results_of_task", task=task.number)]
+        return [result_of(row) for row in self._connection.rows("results_of_task", task=task.number)]
 
     def get_result(self, organisation: int, id: str) -> Result | None:
         row = self._connection.row("get_result", organisation=organisation, id=id)
-        return _result_of(row) if row else None
+        return result_of(row) if row else None
 
     def consume_result(self, organisation: int, id: str, now: datetime) -> bool:
         return bool(
@@ -407,7 +407,7 @@ class TaskRecords:
         return [task_of(row) for row in self._connection.rows(statement, *conditions, **values)]
 
 
-def _result_of(row: Row) -> Result:
+def result_of(row: Row) -> Result:
     number, id, task, attempt, name, value, created_at, consumed_at = row
     return Result(
         number=number,

@@ -430,3 +430,74 @@ CREATE TABLE rollout_targets (
     updated_at INTEGER NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX rollout_targets_in_order ON rollout_targets (rollout, sequence);
+
+-- Sources: whose data is fetched from where, in sessions, by polls; and the destinations of results and news.
+CREATE TABLE end_users (
+    number       INTEGER PRIMARY KEY,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    key          INTEGER,
+    identifier   TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    UNIQUE (organisation, identifier)
+) STRICT;
+CREATE INDEX end_users_newest ON end_users (organisation, number);
+
+CREATE TABLE sources (
+    number       INTEGER PRIMARY KEY,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    end_user     INTEGER NOT NULL REFERENCES end_users,
+    type         TEXT    NOT NULL,
+    identifier   TEXT    NOT NULL,
+    parent       INTEGER REFERENCES sources,
+    state        TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL,
+    UNIQUE (end_user, type, identifier)
+) STRICT;
+CREATE INDEX sources_newest ON sources (organisation, number);
+CREATE INDEX sources_of_parent ON sources (parent, number) WHERE parent IS NOT NULL;
+
+CREATE TABLE sessions (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    key          INTEGER,
+    end_user     INTEGER NOT NULL REFERENCES end_users,
+    source       INTEGER NOT NULL REFERENCES sources,
+    task         TEXT    NOT NULL,
+    credentials  TEXT,
+    opened_at    INTEGER,
+    expired_at   INTEGER,
+    expired_by   TEXT,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX sessions_newest ON sessions (organisation, number);
+CREATE INDEX sessions_of_source ON sessions (source, number);
+
+CREATE TABLE polls (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    key          INTEGER,
+    end_user     INTEGER NOT NULL REFERENCES end_users,
+    source       INTEGER NOT NULL REFERENCES sources,
+    session      TEXT    NOT NULL REFERENCES sessions (id),
+    payload      TEXT    NOT NULL,
+    storage      INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX polls_newest ON polls (organisation, number);
+CREATE INDEX polls_of_session ON polls (session, number);
+
+CREATE TABLE destinations (
+    number       INTEGER PRIMARY KEY,
+    organisation INTEGER NOT NULL REFERENCES organisations,
+    kind         TEXT    NOT NULL,
+    url          TEXT    NOT NULL,
+    secret       TEXT,
+    credentials  TEXT,
+    settings     TEXT    NOT NULL,
+    state        TEXT    NOT NULL,
+    created_at   INTEGER NOT NULL
+) STRICT;
+CREATE INDEX destinations_newest ON destinations (organisation, kind, number);
