@@ -3,11 +3,12 @@
 import asyncio
 import os
 import random
+import secrets
 import signal
 import socket
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -40,7 +41,10 @@ from taskyard.store.records import Records
 from taskyard.store.store import Store
 
 #: The dialects there are, by the word of ``--dialect``; imported when they are served.
-DIALECTS: Final = ("pulp", "nico", "human_lambdas")
+DIALECTS: Final = ("ricloud", "pulp", "nico", "human_lambdas")
+#: Beside the database: what seals the credentials of sessions, where no ``secret_key`` is set, and the results of polls.
+SEAL_FILE: Final = "taskyard.seal"
+RESULTS: Final = "results"
 #: sysexits.h EX_IOERR: the disk failed under the database, and only a restart may heal it.
 BROKEN: Final = 74
 #: How many connections may wait to be accepted: what Linux allows by default.
@@ -130,14 +134,16 @@ class House:
         try:
             organisation, secret = store.write(lambda records: _bootstrapped(records, services, config))
             key_file = _kept_key(serving, secret)
+            settings = _settings(config, _folder(serving))
             backend = Backend(
                 store=store,
                 services=services,
                 new_id=new_id,
                 max_body_bytes=config.max_body_bytes,
-                settings=_settings(config),
+                settings=settings,
             )
             _furnish(store, services, config, handlers)
+            _connect(store, services, settings["sources"], handlers)
             worker = None
             if serving.worker and len(handlers):
                 actor = Actor(organisation=organisation, identity="system", name="worker")
@@ -331,14 +337,6 @@ def _kept_key(serving: Serving, secret: str | None) -> Path | None:
     return file if file.exists() else None
 
 
-def _settings(config: Config) -> dict[str, Any]:
-    """Return what faces are configured with; organisations that use pulp's wire expect its culling tasks."""
-    return {
-        **{name: dict(table) for name, table in config.tables.items()},
-        "pulp": {"culling": True, **config.tables.get("pulp", {})},
-    }
-
-
 def _furnish(store: Store, services: Services, config: Config, handlers: Handlers) -> None:
     """Give the server what it can do by itself: the operations on racks, when it has an inventory."""
     from taskyard.loops.driver import SimulatedSite
@@ -363,6 +361,72 @@ def _furnish(store: Store, services: Services, config: Config, handlers: Handler
     )
     for handler in carried.handlers():
         handlers.add(handler)
+
+
+def _folder(serving: Serving) -> Path:
+    """Return the folder of what a server keeps beside its database."""
+    return (serving.key_file or Path("taskyard.key")).absolute().parent
+
+
+def _settings(config: Config, folder: Path) -> dict[str, Any]:
+    """
+    Return what faces are configured with; organisations that use pulp's wire expect its culling tasks, and sources have their seal
+    and the folder of results whatever is said.
+    """
+    from taskyard.service.seal import Seal
+
+    settings: dict[str, Any] = {
+        **{name: dict(table) for name, table in config.tables.items()},
+        "pulp": {"culling": True, **config.tables.get("pulp", {})},
+    }
+    sources = settings.setdefault("sources", {})
+    sources["seal"] = Seal(str(sources.pop("secret_key", None) or _kept_secret(folder / SEAL_FILE)))
+    sources["results"] = folder / str(sources.get("results", RESULTS))
+    return settings
+
+
+def _kept_secret(file: Path) -> str:
+    """Return the secret in *file*, which is made for its owner alone where there is none."""
+    if not file.exists():
+        part = file.with_name(f"{file.name}.{os.getpid()}")
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as written:
+            written.write(secrets.token_urlsafe(32) + "\n")
+        with suppress(FileExistsError):  # another server was faster
+            os.link(part, file)
+        part.unlink()
+    return file.read_text().strip()
+
+
+def _connect(store: Store, services: Services, settings: dict[str, Any], handlers: Handlers) -> None:
+    """Let the worker of this server open sources, fetch from them, and test the destinations of what comes of that."""
+    from taskyard.dialects.ricloud.notify import composer
+    from taskyard.loops.connector import MockSource
+    from taskyard.loops.fetching import Fetching
+    from taskyard.loops.proving import Proving, poster
+    from taskyard.loops.storage import LocalStorage
+
+    storages = [LocalStorage(settings["results"])]
+    connectors = [MockSource(), *(_named(name)() for name in settings.get("connectors", ()))]
+    fetching = Fetching(store, services, connectors, storages, seal=settings["seal"], now=now)
+    post = poster(private=bool(settings.get("private_webhooks", False)))
+    proving = Proving(store, services, storages, composer(new_id, now), post)
+    for handler in [*fetching.handlers(), *proving.handlers()]:
+        handlers.add(handler)
+
+
+def _named(name: str) -> Any:
+    """Return what ``module:name`` stands for. Raises Invalid."""
+    from importlib import import_module
+
+    module, colon, attribute = name.partition(":")
+    try:
+        found = getattr(import_module(module), attribute, None) if colon and module and attribute else None
+    except ModuleNotFoundError as error:
+        raise Invalid(f"{name!r} cannot be imported: {error}") from None
+    if found is None:
+        raise Invalid(f"{name!r} names no connector; say module:Class, as in app:Album")
+    return found
 
 
 def _document_of(file: Path) -> Any:

@@ -71,7 +71,7 @@ def test_every_condition_is_used():
     patterns = {
         *re.findall(r'"(\w+)"', source),
         *(f"by_{name}" for name in ("type", "queue", "parent", "schedule", "key", "holder")),
-        *(f"with_label_{number}" for number in range(2, 6)),
+        *(f"with_label_{number}" for number in range(2, 7)),
         *(
             f"{noun}_{bound}"
             for noun in ("created", "started", "finished")

@@ -301,9 +301,9 @@ def test_tasks_are_found_by_all_of_the_labels_asked_for(yard):
 
 
 def test_more_labels_than_can_be_filtered_by_are_refused(yard):
-    filter = TaskFilter(labels={f"l{number}": "" for number in range(6)})
+    filter = TaskFilter(labels={f"l{number}": "" for number in range(7)})
 
-    with pytest.raises(Invalid, match="at most 5 labels"):
+    with pytest.raises(Invalid, match="at most 6 labels"):
         yard.read(yard.services.tasks.search, yard.actor, filter, limit=10)
 
 

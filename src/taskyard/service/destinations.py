@@ -13,10 +13,13 @@ from taskyard.core.limits import check_text
 from taskyard.core.source import QUEUE
 from taskyard.core.task import NewTask, Task
 from taskyard.service.tasks import Tasks
+from taskyard.store.engine import Value
 from taskyard.store.listing import Window
 from taskyard.store.records import Records
 
 MAX_URL_LENGTH: Final = 2_000
+#: More than any organisation has of one kind.
+MOST_CONFIGS: Final = 1_000
 #: What URLs of each kind begin with.
 SCHEMES: Final[Mapping[Kind, tuple[str, ...]]] = {
     Kind.STORAGE: ("gs", "s3", "local"),
@@ -81,6 +84,20 @@ class Destinations:
         if found is None:
             raise NotFound(f"{kind} config", number)
         return found
+
+    def search(
+        self, records: Records, actor: Actor, kind: Kind, wanted: Mapping[str, Value], window: Window
+    ) -> tuple[list[Destination], int]:
+        """Return the destinations of a kind in a window, newest first, and how many there are in all."""
+        actor.require(Permission.READ)
+        wanted = {**wanted, "kind": kind.value}
+        found = records.destinations.search(actor.organisation, wanted, window)
+        return found, records.destinations.count(actor.organisation, wanted)
+
+    def current(self, records: Records, actor: Actor, kind: Kind) -> list[Destination]:
+        """Return all of a kind that are not deactivated, newest first."""
+        found, _ = self.search(records, actor, kind, {}, Window(limit=MOST_CONFIGS))
+        return [each for each in found if each.state is not Standing.DEACTIVATED]
 
     def change(
         self,
@@ -178,10 +195,10 @@ class Destinations:
         Raises:
             Invalid: there is none that is valid (``unconfigured``).
         """
-        valid = {"kind": Kind.STORAGE.value, "state": Standing.VALID.value}
+        valid: dict[str, Value] = {"kind": Kind.STORAGE.value, "state": Standing.VALID.value}
         chosen = self._chosen(records, organisation, key)
         if chosen is not None:
-            valid["number"] = chosen  # type: ignore[assignment]
+            valid["number"] = chosen
         found = records.destinations.search(organisation, valid, Window(limit=1))
         if not found:
             raise Invalid(
@@ -218,7 +235,7 @@ def _check_parts(kind: Kind, url: str) -> list[Fault]:
         schemes = " or ".join(f"{scheme}://" for scheme in SCHEMES[kind])
         return [Fault("/url", "bad_url", f"the URL of a {kind} begins with {schemes}")]
     if parts.scheme == "local":
-        if parts.netloc or not parts.path.startswith("/"):
+        if parts.netloc or parts.query or parts.fragment or not parts.path.startswith("/"):
             return [
                 Fault(
                     "/url",

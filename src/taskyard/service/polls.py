@@ -12,6 +12,8 @@ from taskyard.service.destinations import Destinations
 from taskyard.service.sessions import Sessions, labels_of
 from taskyard.service.sources import Sources
 from taskyard.service.tasks import Submission, Tasks
+from taskyard.store.engine import Value
+from taskyard.store.listing import Window
 from taskyard.store.records import Records
 
 #: More than anybody asks for at once; each is a task.
@@ -97,6 +99,19 @@ class Polls:
         if found is None:
             raise NotFound("poll", id)
         return found
+
+    def search(
+        self,
+        records: Records,
+        actor: Actor,
+        wanted: Mapping[str, Value],
+        state: str | None,
+        window: Window,
+    ) -> tuple[list[Poll], int]:
+        """Return the polls in a window, newest first, and how many there are in all."""
+        actor.require(Permission.READ)
+        found = records.polls.search(actor.organisation, wanted, state, window)
+        return found, records.polls.count(actor.organisation, wanted, state)
 
     def _session(self, records: Records, actor: Actor, id: str) -> Session:
         session = records.sessions.get(actor.organisation, id)

@@ -2,8 +2,9 @@
 
 from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import NotFound
+from taskyard.store.listing import Window
 from taskyard.store.records import Records
-from taskyard.store.results import Published
+from taskyard.store.results import STATES, Published
 
 
 class Results:
@@ -14,6 +15,29 @@ class Results:
         if found is None:
             raise NotFound("result", id)
         return found
+
+    def search(
+        self,
+        records: Records,
+        actor: Actor,
+        *,
+        task: str | None,
+        poll: str | None,
+        state: str | None,
+        window: Window,
+    ) -> tuple[list[Published], int]:
+        """
+        Return the results in a window, newest first, and how many there are in all.
+
+        Args:
+            state: ``available`` or ``consumed``; of any other there are none.
+        """
+        actor.require(Permission.READ)
+        if state is not None and state not in STATES:
+            return [], 0
+        narrowed = {"task": task, "poll": poll, "state": state}
+        found = records.results.search(actor.organisation, **narrowed, window=window)
+        return found, records.results.count(actor.organisation, **narrowed)
 
     def consume(self, records: Records, actor: Actor, id: str) -> Published:
         """Mark a result as consumed; one that is already keeps its first time. Raises NotFound, Forbidden."""

@@ -1,6 +1,6 @@
 """Sessions: leave to fetch from a source, opened by a task, used by polls, ended by whoever asked for them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from taskyard.core.actor import Actor, Permission
@@ -10,6 +10,8 @@ from taskyard.core.source import ACTIVE, OPEN, QUEUE, UNVALIDATED, Session, Sour
 from taskyard.core.task import NewTask
 from taskyard.service.sources import Sources
 from taskyard.service.tasks import Tasks
+from taskyard.store.engine import Value
+from taskyard.store.listing import Window
 from taskyard.store.records import Records
 
 #: Who ended a session, when its organisation asked for that.
@@ -80,6 +82,19 @@ class Sessions:
         if found is None:
             raise NotFound("session", id)
         return found
+
+    def search(
+        self,
+        records: Records,
+        actor: Actor,
+        wanted: Mapping[str, Value],
+        state: str | None,
+        window: Window,
+    ) -> tuple[list[Session], int]:
+        """Return the sessions in a window, newest first, and how many there are in all."""
+        actor.require(Permission.READ)
+        found = records.sessions.search(actor.organisation, wanted, state, window)
+        return found, records.sessions.count(actor.organisation, wanted, state)
 
     def expire(self, records: Records, actor: Actor, id: str, *, by: str = ORGANISATION) -> Session:
         """End a session and forget its credentials; what has failed or expired already stays as it is."""

@@ -9,8 +9,8 @@ from taskyard.core.errors import Fault, Invalid, NotFound
 from taskyard.core.limits import MAX_KEY_LENGTH, check_name, check_text
 from taskyard.core.source import ACTIVE, DEACTIVATED, EndUser, Source
 from taskyard.core.task import Json
-from taskyard.store.engine import Duplicate
-from taskyard.store.listing import NEWEST
+from taskyard.store.engine import Duplicate, Value
+from taskyard.store.listing import NEWEST, Window
 from taskyard.store.records import Records
 
 #: What a caller may set: the other states are the connectors' and the operators'.
@@ -45,6 +45,14 @@ class Sources:
         if found is None:
             raise NotFound("user", number)
         return found
+
+    def search_users(
+        self, records: Records, actor: Actor, wanted: Mapping[str, Value], window: Window
+    ) -> tuple[list[EndUser], int]:
+        """Return the end users in a window, newest first, and how many there are in all."""
+        actor.require(Permission.READ)
+        found = records.sources.search_users(actor.organisation, wanted, window)
+        return found, records.sources.count_users(actor.organisation, wanted)
 
     def change_user(
         self,
@@ -95,7 +103,7 @@ class Sources:
             _tell(records, actor, "source.created", number, {"type": type})
             made = records.sources.get(actor.organisation, number)
         else:
-            wanted = {"user": user, "type": type, "identifier": identifier}
+            wanted: dict[str, Value] = {"user": user, "type": type, "identifier": identifier}
             [made] = records.sources.search(actor.organisation, wanted, NEWEST)
         assert made is not None
         return made, number is not None
@@ -107,6 +115,14 @@ class Sources:
         if found is None:
             raise NotFound("source", number)
         return found
+
+    def search(
+        self, records: Records, actor: Actor, wanted: Mapping[str, Value], window: Window
+    ) -> tuple[list[Source], int]:
+        """Return the sources in a window, newest first, and how many there are in all."""
+        actor.require(Permission.READ)
+        found = records.sources.search(actor.organisation, wanted, window)
+        return found, records.sources.count(actor.organisation, wanted)
 
     def change(self, records: Records, actor: Actor, number: int, *, state: str) -> Source:
         """Let a source be used, or no longer. Raises NotFound, Forbidden, Invalid."""

@@ -18,7 +18,7 @@ SKEW: Final = timedelta(seconds=60)
 EARLIEST: Final = EPOCH
 LATEST: Final = datetime(9999, 1, 1, tzinfo=UTC)
 #: The conditions by further labels that the statements have.
-MAX_FILTER_LABELS: Final = 5
+MAX_FILTER_LABELS: Final = 6
 #: Counting stops here; lists say "10,000+".
 MOST_COUNTED: Final = 10_000
 

@@ -156,6 +156,8 @@ EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation A
 EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation AND other.name = :label_name_4 AND other.value = :label_value_4 AND other.task = tasks.number)
 -- condition: with_label_5
 EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation AND other.name = :label_name_5 AND other.value = :label_value_5 AND other.task = tasks.number)
+-- condition: with_label_6
+EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation AND other.name = :label_name_6 AND other.value = :label_value_6 AND other.task = tasks.number)
 
 -- name: finished_numbers
 -- What the janitor may remove: tasks of one queue that ended before a time.
