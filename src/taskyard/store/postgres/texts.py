@@ -64,7 +64,9 @@ def _by_number_alone(sql: str) -> str:
     """
     before, where, fence = sql.partition("WHERE")
     return (
-        before + where + re.sub(r"\b((?:tasks\.)?(?:state|holder)) (?== |IN\b)", r"COALESCE(\1, '') ", fence)
+        before
+        + where
+        + re.sub(r"(?<!\.)\b((?:tasks\.)?(?:state|holder)) (?== |IN\b)", r"COALESCE(\1, '') ", fence)
     )
 
 
