@@ -3,11 +3,19 @@
 import asyncio
 import os
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from taskyard.loops.connector import Refused
+
+_count: Final = count(1)
+
+
+def _unlike_any() -> str:
+    """Return a word that no other writer uses now, of this process or another."""
+    return f"{os.getpid()}-{next(_count)}"
 
 
 class Storage(Protocol):
@@ -43,7 +51,7 @@ class LocalStorage:
         return f"local://{folder / name}"
 
     async def probe(self, url: str) -> None:
-        file = self._folder(url) / f".probe-{os.getpid()}"
+        file = self._folder(url) / f".probe-{_unlike_any()}"
         try:
             await asyncio.to_thread(write_whole, file, b"")
             file.unlink()
@@ -63,7 +71,7 @@ class LocalStorage:
 def write_whole(file: Path, content: bytes) -> None:
     """Write a file so that nobody ever sees a part of it, and that it outlives a loss of power."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_name(f".{file.name}.{os.getpid()}.part")
+    part = file.with_name(f".{file.name}.{_unlike_any()}.part")
     try:
         with part.open("wb") as writing:
             writing.write(content)
