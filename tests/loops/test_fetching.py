@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from taskyard.core.destination import Kind, Letter
+from taskyard.core.destination import Kind, Letter, Standing
 from taskyard.core.errors import LeaseLost
 from taskyard.core.outcome import Done, Failed
 from taskyard.core.source import QUEUE
@@ -65,7 +65,7 @@ class House:
         user, _ = yard.write(services.sources.welcome, actor, "ana")
         source, _ = yard.write(services.sources.add, actor, user.number, Album.type, "holidays")
         storage = yard.write(services.destinations.add, actor, Kind.STORAGE, f"local://{folder}")
-        tested = yard.write(lambda r: r.destinations.judge(storage, "valid"))
+        tested = yard.write(lambda r: r.destinations.judge(storage, Standing.VALID))
         assert tested
         secret = SEAL.seal('{"password": "p"}')
         self.session = yard.write(services.sessions.begin, actor, source, credentials=secret)
