@@ -3,10 +3,7 @@
 import asyncio
 import hashlib
 import json
-import threading
-from contextlib import contextmanager
 from datetime import timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -24,6 +21,7 @@ from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.worker import Worker
 from taskyard.service.seal import Seal
 from tests.conftest import new_id
+from tests.receiving import receiving
 
 SEAL = Seal("the seal of tests")
 
@@ -236,35 +234,6 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
 
 
 # -- receivers ---------------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def receiving(status, **headers):
-    """Within: a receiver on this machine; gives its URL and what it was posted."""
-    posted = []
-
-    class Receiver(BaseHTTPRequestHandler):
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            posted.append((self.path, dict(self.headers), body))
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-        def log_message(self, *_):
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Receiver)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", posted
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def post(url, *, private=True):

@@ -136,10 +136,17 @@ class Poll:
 
     @property
     def started_at(self) -> datetime | None:
-        return min((each.started_at for each in self.fetches if each.started_at is not None), default=None)
+        begun = [each.started_at for each in self.fetches if each.started_at is not None]
+        return min(begun, default=self._asked_for_nothing_at)
 
     @property
     def finished_at(self) -> datetime | None:
         if self.state != "completed":
             return None
-        return max((each.finished_at for each in self.fetches if each.finished_at is not None), default=None)
+        ended = [each.finished_at for each in self.fetches if each.finished_at is not None]
+        return max(ended, default=self._asked_for_nothing_at)
+
+    @property
+    def _asked_for_nothing_at(self) -> datetime | None:
+        """Return when a poll of nothing was made, which is when it began and ended; None for any other."""
+        return None if any(self.payload.get(name) for name in FETCH) else self.created_at

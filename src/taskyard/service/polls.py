@@ -156,7 +156,8 @@ def _fetches(payload: Mapping[str, Any]) -> Sequence[tuple[str, str | None]]:
             if not wrong:
                 everything = name == "info_types" and each == EVERYTHING
                 found[type, None if everything else each] = None
-    if not faults and not found:
+    # A list that is given may be empty: the client asks for the files of what has none.
+    if not faults and not FETCH.keys() & payload.keys():
         faults.append(
             Fault("/payload", "empty", f"the payload asks for nothing; name some {', '.join(FETCH)}")
         )

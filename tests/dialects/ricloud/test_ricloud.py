@@ -664,6 +664,13 @@ def test_a_poll_is_processing_until_all_its_tasks_have_ended(wire):
     )
 
 
+def test_a_poll_of_an_empty_list_is_completed_at_once(wire):
+    poll = wire.poll(wire.open(), files=[])  # the client does so after results without files
+
+    assert (poll["state"], poll["results"]["data"]) == ("completed", [])
+    assert poll["date_started"] == poll["date_completed"] == poll["date_created"]
+
+
 def test_nothing_is_fetched_for_a_session_that_has_ended(wire):
     session = wire.open()
     poll = wire.poll(session, "messages.sms")
