@@ -44,7 +44,11 @@ ANY_TIME: Final = Between()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFilter:
-    """Which tasks a list shows; everything given must hold. ``labels`` may name at most :data:`MAX_FILTER_LABELS`."""
+    """
+    Which tasks a list shows; everything given must hold.
+
+    ``labels`` may name at most :data:`MAX_FILTER_LABELS`. The first leads to the tasks, so let it be the one that fewest have.
+    """
 
     states: tuple[State, ...] = ()
     type: str | None = None
@@ -281,7 +285,7 @@ class TaskRecords:
         if filter.ids is not None:
             conditions.append("by_ids")
             values["ids"] = list(filter.ids)
-        for position, (name, value) in enumerate(sorted(filter.labels.items()), start=1):
+        for position, (name, value) in enumerate(filter.labels.items(), start=1):
             suffix = "" if position == 1 else f"_{position}"
             if position > 1:
                 conditions.append(f"with_label{suffix}")

@@ -29,9 +29,10 @@ _MOMENT: Final = re.compile(
 )
 _NUMBER: Final = re.compile(r"[0-9]{1,30}")
 _SECONDS: Final = re.compile(r"[0-9]{1,9}(\.[0-9]*)?")
-#: What tasks are filtered by that is the number of something, and what is the name of it.
-_NUMBERS: Final = ("key", "user", "source")
-_NAMES: Final = ("session", "poll", "source_type")
+#: The labels that tasks are filtered by: those that fewest tasks share come first, as the first is what tasks are looked up by.
+_LABELS: Final = ("poll", "session", "source", "user", "source_type", "key")
+#: Those of them that are numbers.
+_NUMBERS: Final = frozenset({"source", "user", "key"})
 
 
 # -- bodies -----------------------------------------------------------------------------------------------------------------
@@ -170,8 +171,11 @@ def window_of(query: Mapping[str, str], find: Callable[[str], int | None]) -> Wi
 
 def task_filter(query: Mapping[str, str]) -> TaskFilter:
     """Return which tasks a query of ``/tasks`` asks for. Raises Bad."""
-    labels = {name: str(_whole(name, query[name])) for name in _NUMBERS if name in query}
-    labels |= {name: query[name] for name in _NAMES if name in query}
+    labels = {
+        name: str(_whole(name, query[name])) if name in _NUMBERS else query[name]
+        for name in _LABELS
+        if name in query
+    }
     word = word_in(query, "state", set(STATES.values()))
     wanted_type = query.get("type")
     return TaskFilter(
