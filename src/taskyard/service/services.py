@@ -16,8 +16,8 @@ from taskyard.service.operations import Operations
 from taskyard.service.polls import Polls
 from taskyard.service.questionnaires import Questionnaires
 from taskyard.service.queues import Queues
-from taskyard.service.rollouts import Rollouts
 from taskyard.service.results import Results
+from taskyard.service.rollouts import Rollouts
 from taskyard.service.rules import Rules
 from taskyard.service.runs import Runs
 from taskyard.service.schedules import Schedules

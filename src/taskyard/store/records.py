@@ -9,8 +9,8 @@ from taskyard.store.events import EventRecords
 from taskyard.store.inbox import InboxRecords
 from taskyard.store.polls import PollRecords
 from taskyard.store.queues import QueueRecords
-from taskyard.store.rollouts import RolloutRecords
 from taskyard.store.results import ResultRecords
+from taskyard.store.rollouts import RolloutRecords
 from taskyard.store.rules import RuleRecords
 from taskyard.store.schedules import ScheduleRecords
 from taskyard.store.sessions import SessionRecords
