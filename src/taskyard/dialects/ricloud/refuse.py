@@ -20,7 +20,8 @@ from taskyard.core.errors import (
     Unavailable,
     WrongState,
 )
-from taskyard.http.dialect import MethodNotAllowed, Unexpected
+from taskyard.http.dialect import MethodNotAllowed
+from taskyard.http.refusal import status_of
 
 BAD_BODY: Final = "invalid-body"
 BAD_PARAMETER: Final = "invalid-parameter"
@@ -33,18 +34,17 @@ _OWN_WORDS: Final[Mapping[str, str]] = {
     "session_expired": "session-expired",
 }
 #: The first that fits counts.
-_ANSWERS: Final[tuple[tuple[type[TaskyardError], int, str], ...]] = (
-    (MethodNotAllowed, 405, "method-not-allowed"),
-    (Unauthenticated, 401, "unauthorised"),
-    (Forbidden, 403, "missing-scope"),
-    (NotFound, 404, "not-found"),
-    (TooLarge, 413, "too-large"),
-    (WrongState, 409, "wrong-state"),
-    (LeaseLost, 409, "wrong-state"),
-    (Conflict, 409, "conflict"),
-    (LimitReached, 429, "rate-limited"),
-    (Unavailable, 503, "unavailable"),
-    (Unexpected, 500, "internal-error"),
+_WORDS: Final[tuple[tuple[type[TaskyardError], str], ...]] = (
+    (MethodNotAllowed, "method-not-allowed"),
+    (Unauthenticated, "unauthorised"),
+    (Forbidden, "missing-scope"),
+    (NotFound, "not-found"),
+    (TooLarge, "too-large"),
+    (WrongState, "wrong-state"),
+    (LeaseLost, "wrong-state"),
+    (Conflict, "conflict"),
+    (LimitReached, "rate-limited"),
+    (Unavailable, "unavailable"),
 )
 
 
@@ -61,10 +61,8 @@ def refuse(request: Request, refusal: TaskyardError) -> Response:
         word = _OWN_WORDS.get(refusal.code, BAD_PARAMETER)
         params = _params(refusal) if word == BAD_PARAMETER else None
         return _body(400, word, str(refusal), params)
-    for kind, status, word in _ANSWERS:
-        if isinstance(refusal, kind):
-            return _body(status, word, str(refusal))
-    return _body(500, "internal-error", str(refusal))
+    word = next((word for kind, word in _WORDS if isinstance(refusal, kind)), "internal-error")
+    return _body(status_of(refusal), word, str(refusal))
 
 
 def _params(refusal: Invalid) -> dict[str, list[str]]:
