@@ -162,7 +162,7 @@ def source(source: Source, children: Sequence[Source] = ()) -> dict[str, Any]:
         "type": source.type,
         "identifier": source.identifier or None,
         "parent": source.parent,
-        "children": first_of(children, _child, f"/sources/{source.number}/children"),
+        "children": first_of(children, _child, "/sources"),
         "state": source.state,
         "date_created": moment(source.created_at),
     }
@@ -216,7 +216,7 @@ def poll(poll: Poll, results: First = NONE) -> dict[str, Any]:
             "data": errors,
             "has_more": len(failed) > NESTED,
             "total_count": len(failed),
-            "url": f"/polls/{poll.id}/errors",
+            "url": f"/polls/{poll.id}",
         },
         "state": poll.state,
         "date_created": moment(poll.created_at),
