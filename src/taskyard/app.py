@@ -93,6 +93,8 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
     assert working.database is not None
     store, services = _opened(working.database, config)
     try:
+        settings = _settings(config, _beside(working.database))
+        _connect(store, services, settings["sources"], handlers)
         actor = Actor(
             organisation=store.write(lambda r: _organisation(r, config)), identity="system", name="worker"
         )
@@ -134,7 +136,7 @@ class House:
         try:
             organisation, secret = store.write(lambda records: _bootstrapped(records, services, config))
             key_file = _kept_key(serving, secret)
-            settings = _settings(config, _folder(serving))
+            settings = _settings(config, _beside(serving.database))
             backend = Backend(
                 store=store,
                 services=services,
@@ -363,9 +365,11 @@ def _furnish(store: Store, services: Services, config: Config, handlers: Handler
         handlers.add(handler)
 
 
-def _folder(serving: Serving) -> Path:
-    """Return the folder of what a server keeps beside its database."""
-    return (serving.key_file or Path("taskyard.key")).absolute().parent
+def _beside(database: str) -> Path:
+    """Return the folder of what is kept beside a database: its own, or this one where it is no file."""
+    if database.startswith(("postgresql://", "postgres://")):
+        return Path.cwd()
+    return Path(database.removeprefix("sqlite:///")).absolute().parent
 
 
 def _settings(config: Config, folder: Path) -> dict[str, Any]:
@@ -380,22 +384,29 @@ def _settings(config: Config, folder: Path) -> dict[str, Any]:
         "pulp": {"culling": True, **config.tables.get("pulp", {})},
     }
     sources = settings.setdefault("sources", {})
-    sources["seal"] = Seal(str(sources.pop("secret_key", None) or _kept_secret(folder / SEAL_FILE)))
+    secret = sources.pop("secret_key", None) or _kept_secret(folder / SEAL_FILE)
+    sources["seal"] = Seal(str(secret)) if secret else None
     sources["results"] = folder / str(sources.get("results", RESULTS))
     return settings
 
 
-def _kept_secret(file: Path) -> str:
-    """Return the secret in *file*, which is made for its owner alone where there is none."""
-    if not file.exists():
-        part = file.with_name(f"{file.name}.{os.getpid()}")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w") as written:
-            written.write(secrets.token_urlsafe(32) + "\n")
-        with suppress(FileExistsError):  # another server was faster
-            os.link(part, file)
-        part.unlink()
-    return file.read_text().strip()
+def _kept_secret(file: Path) -> str | None:
+    """Return the secret in *file*, which is made for its owner alone where there is none; None where nothing can be written."""
+    try:
+        if not file.exists():
+            part = file.with_name(f"{file.name}.{os.getpid()}")
+            descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(descriptor, "w") as written:
+                written.write(secrets.token_urlsafe(32) + "\n")
+            with suppress(FileExistsError):  # another server was faster
+                os.link(part, file)
+            part.unlink()
+        return file.read_text().strip()
+    except OSError as error:
+        structlog.get_logger("taskyard").warning(
+            "sessions cannot be opened: set secret_key in [sources]", reason=str(error)
+        )
+        return None
 
 
 def _connect(store: Store, services: Services, settings: dict[str, Any], handlers: Handlers) -> None:

@@ -176,8 +176,9 @@ def test_what_a_source_fails_at_is_tried_again(house):
     assert house.attempt("source.files").state == "succeeded"
 
 
-def test_a_seal_of_another_server_is_told(house):
-    house.fetching._seal = Seal("another")
+@pytest.mark.parametrize("seal", [Seal("another"), None])
+def test_a_seal_of_another_server_is_told(house, seal):
+    house.fetching._seal = seal
     task = house.attempt("session.init")
     assert task.error.code == "credentials-unreadable"
 

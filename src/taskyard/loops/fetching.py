@@ -51,7 +51,7 @@ class Fetching:
     Args:
         connectors: What talks to sources; there is one for each type.
         storages: What writes files; one for each scheme of URL.
-        seal: Opens and closes what sessions keep.
+        seal: Opens and closes what sessions keep; without it none is opened.
         now: The clock that pauses are counted by.
     """
 
@@ -62,7 +62,7 @@ class Fetching:
         connectors: Sequence[Connector],
         storages: Sequence[Storage],
         *,
-        seal: Seal,
+        seal: Seal | None,
         now: Callable[[], datetime],
     ) -> None:
         self._store = store
@@ -116,11 +116,18 @@ class Fetching:
 
     def _sealed(self, secret: Json) -> str | None:
         text = json_text(secret)
-        return None if text is None else self._seal.seal(text)
+        return None if text is None else self._key().seal(text)
+
+    def _key(self) -> Seal:
+        if self._seal is None:
+            raise Refused(
+                "credentials-unreadable", "this worker has no secret_key to open what the session keeps"
+            )
+        return self._seal
 
     def _opened(self, sealed: str | None) -> Json:
         try:
-            return None if sealed is None else from_json(self._seal.open(sealed))
+            return None if sealed is None else from_json(self._key().open(sealed))
         except Invalid as error:
             raise Refused("credentials-unreadable", str(error)) from None
 

@@ -21,6 +21,7 @@ def furnish(yard: Yard) -> Place:
     return Place(
         credentials=token(yard, yard.organisation),
         stranger=token(yard, stranger),
+        task={"type": "fetch"},
         more={"user": user.number},
     )
 
