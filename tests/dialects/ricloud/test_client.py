@@ -12,7 +12,7 @@ import pytest
 
 from tests.dialects.ricloud.wire import HEADERS
 from tests.receiving import receiving
-from tests.served import PATIENCE_SECONDS, environment, serving
+from tests.served import PATIENCE_SECONDS, environment, serving, stop
 from tests.working import until
 
 #: Installed by ./test into an environment of its own; it is run as a program and never imported here.
@@ -199,3 +199,20 @@ def test_plain_requests_walk_the_same_way(folder):
         assert client.get("/").json()["error"] == "not-found"
         assert client.get("/nowhere").headers["content-type"] == "application/json"
         assert re.fullmatch(UUID, task["id"])
+
+
+def test_a_worker_beside_the_server_fetches_too(folder):
+    with serving(folder, "--no-worker") as served:
+        headers = {**HEADERS, "Authorization": f"Token {served.key}"}
+        with httpx.Client(base_url=f"{served.url}/ricloud", headers=headers) as client:
+            client.post("/users", content='{"identifier": "ana"}')
+            source = {"user": 1, "type": "icloud.account", "identifier": "john"}
+            body = json.dumps({"source": source, "payload": {"password": "abcd1234"}})
+            session = client.post("/sessions", content=body).json()
+            assert session["state"] == "pending"
+
+            worker = served.start("worker", "yard:yard", "--database", "sqlite:///taskyard.db")
+            try:
+                until(lambda: client.get(f"/sessions/{session['id']}").json()["state"] == "active")
+            finally:
+                stop(worker)
