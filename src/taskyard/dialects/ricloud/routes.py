@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 from taskyard.dialects.ricloud import routes_accounts as accounts
 from taskyard.dialects.ricloud import routes_configs as configs
+from taskyard.dialects.ricloud import routes_polls as polls
+from taskyard.dialects.ricloud import routes_sessions as sessions
 from taskyard.dialects.ricloud import routes_sources as sources
 from taskyard.dialects.ricloud import routes_tasks as tasks
 from taskyard.http.dialect import Backend, Path
@@ -22,10 +24,10 @@ def paths(_backend: Backend) -> Sequence[Path]:
         Path("/users/{number:int}", {"GET": sources.get_user, "POST": sources.change_user}),
         Path("/sources", {"GET": sources.list_sources, "POST": sources.create_source}),
         Path("/sources/{number:int}", {"GET": sources.get_source, "POST": sources.change_source}),
-        Path("/sessions", {"GET": sources.list_sessions, "POST": sources.create_session}),
-        Path("/sessions/{id}", {"GET": sources.get_session, "DELETE": sources.delete_session}),
-        Path("/polls", {"GET": sources.list_polls, "POST": sources.create_poll}),
-        Path("/polls/{id}", {"GET": sources.get_poll}),
+        Path("/sessions", {"GET": sessions.list_sessions, "POST": sessions.create_session}),
+        Path("/sessions/{id}", {"GET": sessions.get_session, "DELETE": sessions.delete_session}),
+        Path("/polls", {"GET": polls.list_polls, "POST": polls.create_poll}),
+        Path("/polls/{id}", {"GET": polls.get_poll}),
         Path("/polls/{id}/results", {"GET": tasks.results_of_poll}),
         Path("/organisation", {"GET": accounts.get_organisation, "POST": accounts.change_organisation}),
         Path("/key", {"GET": accounts.get_calling_key}),

@@ -7,9 +7,9 @@ from starlette.responses import Response
 
 from taskyard.core.destination import Destination, Kind, Standing
 from taskyard.dialects.ricloud import parse, render
+from taskyard.dialects.ricloud.awaiting import ORIGIN, awaited
 from taskyard.dialects.ricloud.identify import key_of
 from taskyard.dialects.ricloud.refuse import Bad
-from taskyard.dialects.ricloud.routes_sources import ORIGIN, awaited
 from taskyard.dialects.ricloud.routes_tasks import shown_task
 from taskyard.http.dialect import Call, Path
 from taskyard.service.destinations import Destinations
