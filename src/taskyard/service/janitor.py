@@ -18,6 +18,7 @@ class Keep:
         replies: Answers to requests with an idempotency key; the API promises at least a day.
         signals: What was sent to tasks that may yet come to wait for it.
         firings: What came of a schedule's instants, which also keeps an instant from being fired twice.
+        deliveries: What was sent to hooks, or was not: also what still waits for a hook that is disabled.
         workers: Workers that are gone, for those who ask what happened.
     """
 
@@ -25,6 +26,7 @@ class Keep:
     replies: timedelta = timedelta(days=2)
     signals: timedelta = RETENTION
     firings: timedelta = timedelta(days=90)
+    deliveries: timedelta = RETENTION
     workers: timedelta = timedelta(days=1)
 
 
@@ -38,6 +40,7 @@ def removals(keep: Keep) -> Sequence[Removal]:
         lambda records, limit: records.accounts.forget_replies(records.now - keep.replies, limit),
         lambda records, limit: records.work.forget_signals(records.now - keep.signals, limit),
         lambda records, limit: records.schedules.forget_firings(records.now - keep.firings, limit),
+        lambda records, limit: records.hooks.delete_before(records.now - keep.deliveries, limit),
         lambda records, limit: records.work.forget_concurrency_keys(limit),
         lambda records, _: records.workers.delete_before(records.now - keep.workers),
     )

@@ -1,11 +1,14 @@
-"""Seals: secrets that a task must carry to its worker are stored sealed, so that neither lists nor backups show them."""
+"""Seals: secrets that must be kept, as those a task carries to its worker, are stored sealed: neither lists nor backups show them."""
 
 import base64
 import hashlib
-
-from cryptography.fernet import Fernet, InvalidToken
+from functools import cached_property
+from typing import TYPE_CHECKING
 
 from taskyard.core.errors import Invalid
+
+if TYPE_CHECKING:
+    from cryptography.fernet import Fernet
 
 
 class Seal:
@@ -15,16 +18,26 @@ class Seal:
     """
 
     def __init__(self, key: str) -> None:
-        self._fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
+        self._key = base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())
+
+    @cached_property
+    def _fernet(self) -> "Fernet":
+        from cryptography.fernet import (
+            Fernet,
+        )  # takes as long as all else of a start: only who seals waits for it
+
+        return Fernet(self._key)
 
     def seal(self, secret: str) -> str:
         return self._fernet.encrypt(secret.encode()).decode()
 
     def open(self, sealed: str) -> str:
         """Raises Invalid when *sealed* was not made with this key."""
+        from cryptography.fernet import InvalidToken
+
         try:
             return self._fernet.decrypt(sealed.encode()).decode()
         except InvalidToken:
             raise Invalid(
-                "this was sealed with another key; give the worker the key the server has"
+                "this was sealed with another key; give this process the key of the one that sealed it"
             ) from None

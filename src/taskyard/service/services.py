@@ -11,6 +11,7 @@ from taskyard.service.destinations import Destinations
 from taskyard.service.explain import Explain
 from taskyard.service.federation import Federation
 from taskyard.service.feed import Feed
+from taskyard.service.hooks import Hooks
 from taskyard.service.inbox import Inbox
 from taskyard.service.operations import Operations
 from taskyard.service.polls import Polls
@@ -21,6 +22,7 @@ from taskyard.service.rollouts import Rollouts
 from taskyard.service.rules import Rules
 from taskyard.service.runs import Runs
 from taskyard.service.schedules import Schedules
+from taskyard.service.seal import Seal
 from taskyard.service.sessions import Sessions
 from taskyard.service.sites import Sites
 from taskyard.service.sources import Sources
@@ -51,6 +53,7 @@ class Services:
     polls: Polls
     results: Results
     destinations: Destinations
+    hooks: Hooks
 
 
 def build_services(
@@ -59,12 +62,14 @@ def build_services(
     *,
     token: Callable[[int], str] = secrets.token_urlsafe,
     max_payload_bytes: int = MAX_PAYLOAD_BYTES,
+    seal: Seal | None = None,
 ) -> Services:
     """
     Args:
         new_id: Makes UUIDv7 text.
         jitter: Returns a number in [0, 1).
         token: Returns unguessable text of at least so many random bytes.
+        seal: Seals secrets that are kept; without one they are lost with the process.
     """
     tasks = Tasks(new_id, max_payload_bytes=max_payload_bytes)
     work = Work(tasks, new_id, jitter, max_payload_bytes=max_payload_bytes)
@@ -96,4 +101,5 @@ def build_services(
         polls=Polls(tasks, sources, sessions, destinations, new_id),
         results=Results(),
         destinations=destinations,
+        hooks=Hooks(new_id, seal or Seal(token(32)), token, jitter),
     )

@@ -1,6 +1,6 @@
 """The event log: appended to by every move, read by cursor."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -56,6 +56,11 @@ class EventRecords:
                 "data": json_text(data),
             }
         )
+
+    @property
+    def gathered(self) -> Sequence[Mapping[str, Value]]:
+        """What the transaction will have written to the log."""
+        return self._gathered
 
     def mark(self) -> int:
         """Return a place to which :meth:`forget` can go back."""

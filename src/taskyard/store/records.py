@@ -1,11 +1,15 @@
 """All records of one connection, and the transaction they share."""
 
+from collections.abc import Callable
 from datetime import datetime
+
+from uuid_utils import uuid7
 
 from taskyard.store.accounts import AccountRecords
 from taskyard.store.destinations import DestinationRecords
 from taskyard.store.engine import Connection
 from taskyard.store.events import EventRecords
+from taskyard.store.hooks import HookRecords
 from taskyard.store.inbox import InboxRecords
 from taskyard.store.polls import PollRecords
 from taskyard.store.queues import QueueRecords
@@ -21,15 +25,19 @@ from taskyard.store.work import WorkRecords
 from taskyard.store.workers import WorkerRecords
 
 
+def _new_id() -> str:
+    return str(uuid7())
+
+
 class Records:
     """
     What a service is given: the records of every noun, inside one open transaction.
 
     ``now`` is the database's clock, read once per transaction. ``news`` gathers the topics others are to be told of
-    once it has committed: ``ready:<organisation>:<queue>``, ``stop:<holder>``, ``due`` and ``feed``.
+    once it has committed: ``ready:<organisation>:<queue>``, ``stop:<holder>``, ``due``, ``delivery`` and ``feed``.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, new_id: Callable[[], str] = _new_id) -> None:
         self.connection = connection
         self.tasks = TaskRecords(connection)
         self.work = WorkRecords(connection)
@@ -47,6 +55,7 @@ class Records:
         self.polls = PollRecords(connection)
         self.results = ResultRecords(connection)
         self.destinations = DestinationRecords(connection)
+        self.hooks = HookRecords(connection, new_id)
         self.news: set[str] = set()
         self._now: datetime | None = None
 
@@ -63,6 +72,8 @@ class Records:
         self.events.forget()
 
     def end(self) -> None:
-        """Write the gathered events: the last thing before the commit."""
+        """Write the gathered events, and what is to be delivered of them: the last thing before the commit."""
+        if self.hooks.cause(self.events.gathered, lambda: self.now):
+            self.news.add("delivery")
         if self.events.flush():
             self.news.add("feed")

@@ -160,9 +160,10 @@ EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation A
 EXISTS (SELECT 1 FROM labels AS other WHERE other.organisation = :organisation AND other.name = :label_name_6 AND other.value = :label_value_6 AND other.task = tasks.number)
 
 -- name: finished_numbers
--- What the janitor may remove: tasks of one queue that ended before a time.
+-- What the janitor may remove: tasks of one queue that ended before a time, and of which nobody is still to be told.
 SELECT number FROM tasks
 WHERE  organisation = :organisation AND queue = :queue AND finished_at IS NOT NULL AND finished_at < :before
+AND    NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.subject = tasks.id AND deliveries.next_at IS NOT NULL)
 ORDER BY finished_at LIMIT :limit;
 
 -- name: next_finished_place

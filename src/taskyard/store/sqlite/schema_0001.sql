@@ -113,6 +113,9 @@ CREATE INDEX tasks_by_type  ON tasks (organisation, type, number);
 CREATE INDEX tasks_by_state ON tasks (organisation, state, number);
 CREATE INDEX tasks_by_queue ON tasks (organisation, queue, number);
 CREATE INDEX tasks_finished ON tasks (organisation, queue, finished_at, number) WHERE finished_at IS NOT NULL;
+-- Of what people have answered; what workers settle does not stand here.
+CREATE INDEX tasks_answered ON tasks (organisation, queue, settled_by, finished_at, number)
+    WHERE settled_by >= 'user:' AND settled_by < 'user;';
 CREATE INDEX tasks_by_parent   ON tasks (parent, number)   WHERE parent IS NOT NULL;
 CREATE INDEX tasks_by_schedule ON tasks (schedule, number) WHERE schedule IS NOT NULL;
 
@@ -501,3 +504,56 @@ CREATE TABLE destinations (
     created_at   INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX destinations_newest ON destinations (organisation, kind, number);
+
+-- Hooks, and what is on its way to them. A delivery refers to its hook without a constraint: an event must not fail because a hook
+-- was deleted in the same moment.
+CREATE TABLE hooks (
+    number        INTEGER PRIMARY KEY,
+    id            TEXT    NOT NULL UNIQUE,
+    organisation  INTEGER NOT NULL REFERENCES organisations,
+    url           TEXT    NOT NULL,
+    events        TEXT    NOT NULL,
+    queue         TEXT,
+    type          TEXT,
+    wire          TEXT    NOT NULL,
+    settings      TEXT,
+    enabled       INTEGER NOT NULL,
+    reason        TEXT,
+    secret        TEXT    NOT NULL,
+    former_secret TEXT,
+    former_until  INTEGER,
+    actor         TEXT    NOT NULL,
+    created_at    INTEGER NOT NULL,
+    updated_at    INTEGER NOT NULL
+) STRICT;
+CREATE INDEX hooks_by_organisation ON hooks (organisation, number);
+CREATE INDEX hooks_enabled ON hooks (organisation, queue) WHERE enabled = 1;
+
+CREATE TABLE deliveries (
+    number       INTEGER PRIMARY KEY,
+    id           TEXT    NOT NULL UNIQUE,
+    organisation INTEGER NOT NULL,
+    hook         INTEGER NOT NULL,
+    kind         TEXT    NOT NULL,
+    subject      TEXT    NOT NULL,
+    queue        TEXT,
+    type         TEXT,
+    data         TEXT,
+    at           INTEGER NOT NULL,
+    state        TEXT    NOT NULL,
+    claims       INTEGER NOT NULL DEFAULT 0,
+    attempts     INTEGER NOT NULL DEFAULT 0,
+    next_at      INTEGER,
+    sent_at      INTEGER,
+    status       INTEGER,
+    error        TEXT,
+    took         INTEGER,
+    finished_at  INTEGER,
+    created_at   INTEGER NOT NULL,
+    CHECK (state IN ('pending', 'delivered', 'given_up')),
+    CHECK ((state = 'pending') = (next_at IS NOT NULL))
+) STRICT;
+CREATE INDEX deliveries_of_hook  ON deliveries (hook, number);
+CREATE INDEX deliveries_in_state ON deliveries (hook, state, number);
+CREATE INDEX deliveries_due      ON deliveries (hook, next_at) WHERE next_at IS NOT NULL;
+CREATE INDEX deliveries_waiting  ON deliveries (subject) WHERE next_at IS NOT NULL;
