@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,16 +26,22 @@ from taskyard.cli.programs import Listening, Serving, Working
 from taskyard.config import Config, read_config
 from taskyard.core.actor import Actor
 from taskyard.core.errors import Invalid
+from taskyard.core.hook import STANDARD
 from taskyard.core.worker import LEASE
 from taskyard.dialects.native import dialect as native
 from taskyard.http import server
 from taskyard.http.backend import Backend
 from taskyard.http.dialect import Dialect, application
+from taskyard.loops.courier import Courier
+from taskyard.loops.guard import Guard, networks
 from taskyard.loops.handlers import Handlers
+from taskyard.loops.post import Post
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.supervisor import Supervisor, server_loops
 from taskyard.loops.switchboard import LOOPBACK
 from taskyard.loops.worker import SLOTS, Worker
+from taskyard.service.hooks import Wire, standard
+from taskyard.service.seal import Seal
 from taskyard.service.services import Services, build_services
 from taskyard.store.opening import migrate, open_database
 from taskyard.store.records import Records
@@ -132,7 +139,9 @@ class House:
         handlers = _handlers_of(serving.app) if serving.app else Handlers()
         types = sorted(handler.type for handler in handlers)
         broken: list[Exception] = []
-        store, services = _opened(serving.database, config, failed=broken.append)
+        store, services = _opened(
+            serving.database, config, failed=broken.append, seal=_seal(config, _key_file(serving))
+        )
         try:
             organisation, secret = store.write(lambda records: _bootstrapped(records, services, config))
             key_file = _kept_key(serving, secret)
@@ -157,7 +166,8 @@ class House:
                     None,
                     serving.reachable_at,
                 )
-            loops = server_loops(store, services, now=now, jitter=random.random)
+            courier = _courier(store, services, config)
+            loops = server_loops(store, services, now=now, jitter=random.random, courier=courier)
             return cls(config, store, services, backend, loops, worker, organisation, key_file, types, broken)
         except BaseException:
             store.close()
@@ -294,13 +304,58 @@ class _Mounted:
 
 
 def _opened(
-    url: str, config: Config, failed: Callable[[Exception], None] = lambda _: None
+    url: str,
+    config: Config,
+    failed: Callable[[Exception], None] = lambda _: None,
+    seal: Seal | None = None,
 ) -> tuple[Store, Services]:
     database = open_database(url, now)
     migrate(database)
     store = Store(database, failed)
     store.listen()
-    return store, build_services(new_id, random.random, max_payload_bytes=config.max_payload_bytes)
+    return store, build_services(new_id, random.random, max_payload_bytes=config.max_payload_bytes, seal=seal)
+
+
+def _seal(config: Config, key_file: Path) -> Seal:
+    """Return what secrets are sealed with: the key that is configured, or one of this server's own, made when it is first needed."""
+    return Seal(config.secret_key or partial(_own_secret, key_file.with_name("taskyard.secret")))
+
+
+def _own_secret(file: Path) -> str:
+    try:
+        if not file.exists():
+            ours = file.with_name(f"{file.name}.{os.getpid()}")
+            with os.fdopen(os.open(ours, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as written:
+                written.write(secrets.token_urlsafe(32) + "\n")
+            with suppress(
+                FileExistsError
+            ):  # of two servers that make one, both take the first one's, and it is whole
+                os.link(ours, file)
+            ours.unlink()
+        return file.read_text().strip()
+    except OSError as error:
+        raise Invalid(
+            f"secrets are kept encrypted, and the key for that cannot be kept in {file}: {error.strerror}; "
+            "set secret_key in [server] of taskyard.toml, or TASKYARD_SECRET_KEY"
+        ) from None
+
+
+def _courier(store: Store, services: Services, config: Config) -> Courier:
+    table = config.tables.get("hooks", {})
+    unknown = sorted(table.keys() - {"allow"})
+    allow = table.get("allow", [])
+    if unknown or not isinstance(allow, list):
+        raise Invalid('[hooks] knows nothing but allow, a list of networks: allow = ["10.1.0.0/16"]')
+    post = Post(Guard(networks(allow)), agent=f"Taskyard/{__version__}")
+    return Courier(store, services.hooks, post, _wire, close_post=post.close)
+
+
+def _wire(name: str) -> Wire:
+    """Return what writes the letters of a wire."""
+    letter = standard if name == STANDARD else _dialect(name).letter
+    if letter is None:
+        raise Invalid(f"the dialect {name} sends nothing to hooks")
+    return letter
 
 
 def _bootstrapped(records: Records, services: Services, config: Config) -> tuple[int, str | None]:
@@ -329,9 +384,13 @@ def _organisation(records: Records, config: Config) -> int:
     return number
 
 
+def _key_file(serving: Serving) -> Path:
+    return serving.key_file or Path("taskyard.key")
+
+
 def _kept_key(serving: Serving, secret: str | None) -> Path | None:
     """Write the first key beside the database, for its owner alone; return where a key lies, if one does."""
-    file = serving.key_file or Path("taskyard.key")
+    file = _key_file(serving)
     if secret is not None:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as written:
@@ -343,7 +402,6 @@ def _furnish(store: Store, services: Services, config: Config, handlers: Handler
     """Give the server what it can do by itself: the operations on racks, when it has an inventory."""
     from taskyard.loops.driver import SimulatedSite
     from taskyard.loops.plan import Plans
-    from taskyard.service.seal import Seal
 
     if config.inventory is None:
         return

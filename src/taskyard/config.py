@@ -17,6 +17,7 @@ from taskyard.core.limits import MAX_PAYLOAD_BYTES
 
 FILE: Final = "taskyard.toml"
 VARIABLE: Final = "TASKYARD_CONFIG"
+SECRET_VARIABLE: Final = "TASKYARD_SECRET_KEY"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +30,9 @@ class Config:
         drain_seconds: How long a server that is told to stop waits for requests and for tasks that run. Orchestrators commonly
             kill after 30 s.
         inventory: A TOML or JSON file of sites, racks and trays, read at every start.
+        secret_key: Any long text that is hard to guess: what hooks are signed with is kept encrypted with it. All servers of one database
+            need the same. Without one each server makes its own, and keeps it in ``taskyard.secret`` beside its first key;
+            ``TASKYARD_SECRET_KEY`` says it, too.
         tables: Everything else, by the name of the part it belongs to.
     """
 
@@ -37,6 +41,7 @@ class Config:
     max_body_bytes: int = 10 * 1024 * 1024
     drain_seconds: float = 20.0
     inventory: Path | None = None
+    secret_key: str | None = field(default=None, repr=False)
     tables: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
@@ -48,7 +53,7 @@ def read_config(environment: Mapping[str, str] = os.environ, folder: Path = Path
     named = environment.get(VARIABLE)
     file = Path(named) if named else folder / FILE
     if not named and not file.exists():
-        return Config()
+        return Config(secret_key=environment.get(SECRET_VARIABLE))
     try:
         document = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -63,4 +68,5 @@ def read_config(environment: Mapping[str, str] = os.environ, folder: Path = Path
             raise Invalid(f"{file}: {name} in [server] cannot be {value!r}")
     if "inventory" in server:
         server["inventory"] = file.parent / server["inventory"]
+    server.setdefault("secret_key", environment.get(SECRET_VARIABLE))
     return Config(**server, tables=document)

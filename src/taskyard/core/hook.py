@@ -183,9 +183,7 @@ def check_hook(hook: NewHook | Hook) -> list[Fault]:
         faults += check_name(hook.queue, "/queue", "queue name")
     if hook.type is not None:
         faults += check_name(hook.type, "/type", "task type")
-    if not isinstance(hook.enabled, bool):
-        faults.append(Fault("/enabled", "bad_type", "enabled is true or false"))
-    return faults
+    return faults + _check_enabled(hook.enabled, "/enabled")
 
 
 def check_url(url: object, pointer: str) -> list[Fault]:
@@ -204,6 +202,10 @@ def check_url(url: object, pointer: str) -> list[Fault]:
     if "@" in parts.netloc:
         return [Fault(pointer, "bad_url", "a URL with a name or a password in it would be shown to many")]
     return []
+
+
+def _check_enabled(enabled: object, pointer: str) -> list[Fault]:
+    return [] if isinstance(enabled, bool) else [Fault(pointer, "bad_type", "enabled is true or false")]
 
 
 def _check_events(events: Any, pointer: str) -> list[Fault]:

@@ -27,6 +27,7 @@ from taskyard.http.backend import Backend
 from taskyard.http.call import Call
 from taskyard.http.refusal import MethodNotAllowed, NoSuchPath, Unexpected, finish
 from taskyard.http.routing import Table
+from taskyard.service.hooks import Wire
 
 __all__ = [
     "Backend",
@@ -79,6 +80,8 @@ class Dialect:
         identify: Credentials → Actor; raises Unauthenticated.
         refuse: A refusal → the wire's own error response. Total: it must answer any TaskyardError.
         states: The wire's word for every state of the core: total.
+        letter: Writes what is sent to the hooks of this wire, if it has any.
+        around: Wraps the application: what the wire does with a request before anything is asked of it.
     """
 
     name: str
@@ -88,11 +91,14 @@ class Dialect:
     refuse: Callable[[Request, TaskyardError], Response]
     states: Mapping[State, str]
     base: str = ""
+    letter: Wire | None = None
+    around: Callable[[ASGIApp], ASGIApp] | None = None
 
 
 def application(dialect: Dialect, backend: Backend, *, at: str = "") -> ASGIApp:
     """Return the dialect as an ASGI application whose paths begin with *at*."""
-    return _Application(dialect, backend, at)
+    app = _Application(dialect, backend, at)
+    return app if dialect.around is None else dialect.around(app)
 
 
 def request_id(request: Request) -> str:

@@ -48,6 +48,7 @@ class Loop:
         news: Where to hear of *topic*.
         topic: News of any topic that begins so wakes the loop.
         rest: How long to rest after the first failure; doubled after each further one, up to *MAX_REST* or *MAX_REST_AWAY*.
+        ended: Called on the loop's thread after its last tick.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Loop:
         news: News | None = None,
         topic: str | None = None,
         rest: timedelta = REST,
+        ended: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
         self._tick = tick
@@ -68,6 +70,7 @@ class Loop:
         self._news = news
         self._topic = topic
         self._rest = rest
+        self._ended = ended
         self._woken = threading.Event()
         self._stopping = threading.Event()
         self._unsubscribe: Callable[[], None] = lambda: None
@@ -82,7 +85,7 @@ class Loop:
         if self._news is not None and self._topic is not None:
             self._unsubscribe = self._news.subscribe(self._topic, self.wake)
         self._next_at = self._now()
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._run_to_the_end, name=self.name, daemon=True)
         self._thread.start()
 
     def wake(self) -> None:
@@ -129,6 +132,12 @@ class Loop:
         self._ticked_at, self._failures, self._error = self._now(), 0, None
         self._next_at = None if delay is None else self._ticked_at + delay
         return None if delay is None else max(0.0, delay.total_seconds()), True
+
+    def _run_to_the_end(self) -> None:
+        try:
+            self._run()
+        finally:
+            self._ended()
 
     def _run(self) -> None:
         while not self._stopping.is_set():

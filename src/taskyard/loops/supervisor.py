@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final, Self
 
+from taskyard.loops import courier as deliveries
 from taskyard.loops import reaper, roller, scheduler
+from taskyard.loops.courier import Courier
 from taskyard.loops.culler import Culler
 from taskyard.loops.janitor import Janitor
 from taskyard.loops.loop import Loop, Pulse
@@ -70,23 +72,32 @@ def server_loops(
     now: Callable[[], datetime],
     jitter: Callable[[], float],
     keep: Keep = Keep(),  # noqa: B008 (frozen)
+    courier: Courier | None = None,
 ) -> Supervisor:
     """
-    Return the loops that every server runs: scheduler, reaper, janitor, culler and roller. Any number of servers may run them on one database.
+    Return the loops that every server runs: scheduler, reaper, janitor, culler, roller and, if one is given, the courier. Any number
+    of servers may run them on one database.
 
     Idle, they ask the store less than one question a second together.
     """
 
-    def loop(name: str, tick: Callable[[], timedelta], topic: str | None = None) -> Loop:
-        return Loop(name, tick, now=now, jitter=jitter, news=store.news, topic=topic)
+    def loop(
+        name: str,
+        tick: Callable[[], timedelta],
+        topic: str | None = None,
+        ended: Callable[[], None] = lambda: None,
+    ) -> Loop:
+        return Loop(name, tick, now=now, jitter=jitter, news=store.news, topic=topic, ended=ended)
 
-    return Supervisor(
-        [
-            loop("scheduler", Scheduler(store, services).tick, scheduler.TOPIC),
-            loop("reaper", Reaper(store, services).tick, reaper.TOPIC),
-            loop("janitor", Janitor(store, keep).tick),
-            loop("culler", Culler(store, services.culling).tick),
-            loop("roller", Roller(store, services.rollouts).tick, roller.TOPIC),
-        ],
-        now,
-    )
+    loops = [
+        loop("scheduler", Scheduler(store, services).tick, scheduler.TOPIC),
+        loop("reaper", Reaper(store, services).tick, reaper.TOPIC),
+        loop("janitor", Janitor(store, keep).tick),
+        loop("culler", Culler(store, services.culling).tick),
+        loop("roller", Roller(store, services.rollouts).tick, roller.TOPIC),
+    ]
+    if courier is not None:
+        sends = loop("courier", courier.tick, deliveries.TOPIC, courier.close)
+        courier.wake = sends.wake
+        loops.append(sends)
+    return Supervisor(loops, now)

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -14,11 +15,11 @@ if TYPE_CHECKING:
 class Seal:
     """
     Args:
-        key: Any text that is hard to guess; whoever opens must have the same.
+        key: Any text that is hard to guess, or what returns it when it is first needed; whoever opens must have the same.
     """
 
-    def __init__(self, key: str) -> None:
-        self._key = base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest())
+    def __init__(self, key: str | Callable[[], str]) -> None:
+        self._key = key
 
     @cached_property
     def _fernet(self) -> "Fernet":
@@ -26,7 +27,8 @@ class Seal:
             Fernet,
         )  # takes as long as all else of a start: only who seals waits for it
 
-        return Fernet(self._key)
+        key = self._key if isinstance(self._key, str) else self._key()
+        return Fernet(base64.urlsafe_b64encode(hashlib.sha256(key.encode()).digest()))
 
     def seal(self, secret: str) -> str:
         return self._fernet.encrypt(secret.encode()).decode()
