@@ -4,10 +4,12 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future
+from functools import partial
 from typing import Final
 
 from taskyard.core.errors import Invalid
+from taskyard.loops.threads import Threads
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -16,8 +18,6 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 #: RFC 6052: behind these IPv6 addresses stand the IPv4 ones of their last 32 bits.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
-#: Names that do not answer must not keep others from being looked up, so there are many threads that do.
-_LOOKUPS: Final = 32
 
 
 class Refused(Exception):
@@ -70,7 +70,8 @@ class Guard:
 
     def __init__(self, allow: Sequence[Network] = (), resolve: Resolve | None = None) -> None:
         self._allow = tuple(allow)
-        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="resolver")
+        # A name that does not answer must keep no other from being looked up, and no server from stopping.
+        self._threads = Threads("resolver")
         self._resolve = resolve or self._ask
 
     async def address(self, host: str, port: int) -> str:
@@ -99,10 +100,19 @@ class Guard:
         return any(each.version == inner.version and inner in each for each in self._allow)
 
     async def _ask(self, host: str, port: int) -> Sequence[str]:
-        found = await asyncio.get_running_loop().run_in_executor(
-            self._threads, lambda: socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        )
-        return [str(each[4][0]) for each in found]
+        asked: Future[Sequence[str]] = Future()
+        self._threads.run(partial(_look_up, asked, host, port))
+        return await asyncio.wrap_future(asked)
 
     def close(self) -> None:
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._threads.close()
+
+
+def _look_up(asked: "Future[Sequence[str]]", host: str, port: int) -> None:
+    if not asked.set_running_or_notify_cancel():
+        return
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        asked.set_result([str(each[4][0]) for each in found])
+    except Exception as error:
+        asked.set_exception(error)
