@@ -35,7 +35,7 @@ from taskyard.http.dialect import Dialect, application
 from taskyard.loops.courier import Courier
 from taskyard.loops.guard import Guard, networks
 from taskyard.loops.handlers import Handlers
-from taskyard.loops.post import Post
+from taskyard.loops.post import TIMEOUT, Post
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.supervisor import Supervisor, server_loops
 from taskyard.loops.switchboard import LOOPBACK
@@ -341,13 +341,17 @@ def _own_secret(file: Path) -> str:
 
 
 def _courier(store: Store, services: Services, config: Config) -> Courier:
-    table = config.tables.get("hooks", {})
-    unknown = sorted(table.keys() - {"allow"})
-    allow = table.get("allow", [])
-    if unknown or not isinstance(allow, list):
-        raise Invalid('[hooks] knows nothing but allow, a list of networks: allow = ["10.1.0.0/16"]')
-    post = Post(Guard(networks(allow)), agent=f"Taskyard/{__version__}")
-    return Courier(store, services.hooks, post, _wire, close_post=post.close)
+    table = dict(config.tables.get("hooks", {}))
+    allow, seconds = table.pop("allow", []), table.pop("timeout_seconds", TIMEOUT.total_seconds())
+    texts = isinstance(allow, list) and all(isinstance(each, str) for each in allow)
+    number = isinstance(seconds, int | float) and not isinstance(seconds, bool) and 0 < seconds <= 60
+    if table or not texts or not number:
+        raise Invalid(
+            '[hooks] knows allow, a list of networks (["10.1.0.0/16"]), and timeout_seconds, at most 60; nothing else'
+        )
+    timeout = timedelta(seconds=seconds)
+    post = Post(Guard(networks(allow)), agent=f"Taskyard/{__version__}", timeout=timeout)
+    return Courier(store, services.hooks, post, _wire, close_post=post.close, timeout=timeout)
 
 
 def _wire(name: str) -> Wire:

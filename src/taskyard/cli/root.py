@@ -38,6 +38,9 @@ SECTIONS: Final[Mapping[str, Mapping[str, tuple[str, str]]]] = {
         "inbox": ("inbox", "Work the tasks of queues for people."),
         "workers": ("accounts", "List the workers that are there."),
     },
+    "Other servers": {
+        "hook": ("hooks", "Tell other servers what happens here."),
+    },
     "Who may": {
         "key": ("accounts", "Make and revoke keys."),
         "user": ("accounts", "Make and change users."),

@@ -2,13 +2,15 @@
 
 from taskyard.client.errors import Refused, ServerFault, Unreachable
 from taskyard.client.faces import AsyncClient, Client
-from taskyard.client.views import EventView, QueueView, ScheduleView, TaskView
+from taskyard.client.views import DeliveryView, EventView, HookView, QueueView, ScheduleView, TaskView
 from taskyard.core.errors import StillOpen, TaskFailed
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "DeliveryView",
     "EventView",
+    "HookView",
     "QueueView",
     "Refused",
     "ScheduleView",

@@ -17,6 +17,7 @@ from taskyard.client.accounts import AccountCalls
 from taskyard.client.errors import Unreachable
 from taskyard.client.feed import FeedCalls
 from taskyard.client.flow import NOTHING, Answer, Answered, Flow, Item, NextLine, Open, Pause, Request, Step
+from taskyard.client.hooks import HookCalls
 from taskyard.client.queues import InboxCalls, QueueCalls
 from taskyard.client.schedules import ScheduleCalls
 from taskyard.client.sending import PATIENCE
@@ -29,7 +30,7 @@ CONNECT_WITHIN: Final = timedelta(seconds=10)
 SILENCE: Final = timedelta(seconds=40)
 
 
-class Calls(TaskCalls, QueueCalls, InboxCalls, ScheduleCalls, AccountCalls, FeedCalls):
+class Calls(TaskCalls, QueueCalls, InboxCalls, ScheduleCalls, HookCalls, AccountCalls, FeedCalls):
     """Everything that can be asked of a server."""
 
     def __init__(self, url: str, key: str | None = None, *, patience: timedelta = PATIENCE) -> None:

@@ -177,6 +177,44 @@ class FiringView(View, frozen=True, kw_only=True):
     created_at: datetime | None = None
 
 
+class HookView(View, frozen=True, kw_only=True):
+    """``secret`` is there once, in the answer to the call that made it."""
+
+    id: str
+    url: str
+    events: list[str] = msgspec.field(default_factory=list)
+    queue: str | None = None
+    type: str | None = None
+    wire: str = "standard"
+    enabled: bool = True
+    reason: str | None = None
+    secret: str | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class DeliveryView(View, frozen=True, kw_only=True):
+    """``status``, ``error`` and ``took_seconds`` are of the last attempt."""
+
+    id: str
+    hook: str = ""
+    state: str
+    kind: str
+    subject: str = ""
+    queue: str | None = None
+    type: str | None = None
+    data: Any = None
+    at: datetime | None = None
+    attempts: int = 0
+    next_at: datetime | None = None
+    sent_at: datetime | None = None
+    status: int | None = None
+    error: str | None = None
+    took_seconds: float | None = msgspec.field(default=None, name="took")
+    finished_at: datetime | None = None
+    created_at: datetime | None = None
+
+
 class WorkerView(View, frozen=True, kw_only=True):
     id: str
     name: str = ""

@@ -31,7 +31,7 @@ AGAIN: Final = timedelta(seconds=1)
 MOST: Final = 64
 MOST_OF_ONE: Final = 8
 #: Beyond the attempt itself, what claiming and settling may take on a busy store.
-MARGIN: Final = timedelta(seconds=15)
+MARGIN: Final = timedelta(seconds=5)
 #: How long attempts that are under way may go on when the server stops; the others go back.
 GRACE: Final = timedelta(seconds=3)
 

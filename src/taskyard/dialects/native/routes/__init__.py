@@ -2,7 +2,17 @@
 
 from collections.abc import Sequence
 
-from taskyard.dialects.native.routes import accounts, events, inbox, leases, lists, queues, schedules, tasks
+from taskyard.dialects.native.routes import (
+    accounts,
+    events,
+    hooks,
+    inbox,
+    leases,
+    lists,
+    queues,
+    schedules,
+    tasks,
+)
 from taskyard.http.backend import Backend
 from taskyard.http.dialect import Path
 from taskyard.http.operation import Operation, paths_of
@@ -14,6 +24,7 @@ OPERATIONS: Sequence[Operation] = (
     *queues.OPERATIONS,
     *schedules.OPERATIONS,
     *events.OPERATIONS,
+    *hooks.OPERATIONS,
     *leases.OPERATIONS,
     *accounts.OPERATIONS,
 )
