@@ -37,7 +37,7 @@ def where(request):
 
 
 def test_who_asked_for_it_is_told_when_a_task_ends(folder, receiver, where):
-    with serving(folder, *where, "--app", "yard:yard") as served, served.client() as client:
+    with serving(folder, *where, "yard:yard") as served, served.client() as client:
         hook = client.create_hook(receiver.url, ["task.succeeded", "task.failed"])
         done = client.submit("greet", {"name": "Ana"})
         broken = client.submit("fail")

@@ -37,7 +37,7 @@ def list_hooks(session: Session) -> None:
 
 
 @hook_command.command("create")
-@click.argument("url")
+@click.argument("receiver", metavar="URL")
 @EVENT
 @click.option("--queue", help="Only of this queue.")
 @click.option("--type", help="Only of tasks of this type.")
@@ -45,7 +45,7 @@ def list_hooks(session: Session) -> None:
 @remote
 def create_hook(
     session: Session,
-    url: str,
+    receiver: str,
     events: tuple[str, ...],
     queue: str | None,
     type: str | None,
@@ -59,7 +59,7 @@ def create_hook(
     """
     with session.client() as client:
         hook = client.create_hook(
-            url, events or None, queue=queue, type=type, enabled=False if disabled else None
+            receiver, events or None, queue=queue, type=type, enabled=False if disabled else None
         )
     _print_secret(session, hook)
 
@@ -80,7 +80,7 @@ def show_hook(session: Session, id: str) -> None:
 
 @hook_command.command("set")
 @ID
-@click.option("--hook-url", "to", metavar="URL", help="Send to this URL instead.")
+@click.option("--to", metavar="URL", help="Send to this URL instead.")
 @EVENT
 @click.option("--queue", help="Only of this queue; '' for all.")
 @click.option("--type", help="Only of tasks of this type; '' for all.")
