@@ -129,27 +129,19 @@ class Questionnaires:
         offset: int,
         finished: Between,
         user: int | None = None,
-        source: str | None = None,
     ) -> Answered:
         """Return what was answered, by *user* if one is named."""
         actor.require(Permission.READ)
-        filter = TaskFilter(states=(State.SUCCEEDED,), finished=finished)
-        if user is None and source is None:
-            tasks = records.tasks.list_finished(
-                actor.organisation, queue.name, filter, limit=limit, offset=offset
-            )
-            return Answered(
-                tasks,
-                records.tasks.count(actor.organisation, replace(filter, queue=queue.name), most=MOST_COUNTED),
-            )
-        every = records.tasks.list_finished(actor.organisation, queue.name, filter, limit=MOST_COUNTED)
-        some = [
-            task
-            for task in every
-            if (user is None or task.settled_by == f"user:{user}")
-            and (source is None or task.labels.get(SOURCE) == source)
-        ]
-        return Answered(some[offset : offset + limit], len(some))
+        wanted = TaskFilter(
+            states=(State.SUCCEEDED,),
+            finished=finished,
+            answered_by=None if user is None else f"user:{user}",
+        )
+        tasks = records.tasks.list_finished(
+            actor.organisation, queue.name, wanted, limit=limit, offset=offset
+        )
+        counted = replace(wanted, queue=queue.name)
+        return Answered(tasks, records.tasks.count(actor.organisation, counted, most=MOST_COUNTED))
 
     def waiting(self, records: Records, actor: Actor, queue: Queue) -> tuple[int, list[str]]:
         """Return how many questions are not answered yet, and the names of the people who are at some."""
@@ -159,7 +151,7 @@ class Questionnaires:
         if counts.get(State.RUNNING):
             running = TaskFilter(states=(State.RUNNING,), queue=queue.name)
             held = records.tasks.search(actor.organisation, running, limit=MOST_ACTIVE, oldest_first=True)
-        names = [self.person(records, task.organisation, task.holder, by_login=False) for task in held]
+        names = [person(records, task.organisation, task.holder, by_login=False) for task in held]
         return sum(counts.values()), list(dict.fromkeys(name for name in names if name is not None))
 
     def flush(self, records: Records, actor: Actor, queue: Queue) -> int:
@@ -172,17 +164,23 @@ class Questionnaires:
             total += len(found)
         return total
 
-    def person(
-        self, records: Records, organisation: int, identity: str | None, *, by_login: bool = True
-    ) -> str | None:
-        """Return the login, or the name, of who is known as *identity*; None for nobody, and for programs."""
-        kind, _, number = (identity or "").partition(":")
-        if kind != "user" or not number.isdecimal():
-            return None
-        user = records.accounts.user(organisation, int(number))
-        if user is None:
-            return None
-        return user.login if by_login else user.name
+
+def person(records: Records, organisation: int, identity: str | None, *, by_login: bool = True) -> str | None:
+    """Return the login, or the name, of who is known as *identity*; None for nobody, and for programs."""
+    kind, _, number = (identity or "").partition(":")
+    if kind != "user" or not number.isdecimal():
+        return None
+    user = records.accounts.user(organisation, int(number))
+    if user is None:
+        return None
+    return user.login if by_login else user.name
+
+
+def newest_answered(records: Records, queue: Queue) -> Task | None:
+    """Return the question of a queue that was answered last."""
+    answered = TaskFilter(states=(State.SUCCEEDED,))
+    found = records.tasks.list_finished(queue.organisation, queue.name, answered, limit=1)
+    return found[0] if found else None
 
 
 def questions_of(queue: str, blocks: Sequence[Block], table: str, source: str) -> list[NewTask]:

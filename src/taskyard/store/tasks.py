@@ -47,7 +47,8 @@ class TaskFilter:
     """
     Which tasks a list shows; everything given must hold.
 
-    ``labels`` may name at most :data:`MAX_FILTER_LABELS`. The first leads to the tasks, so let it be the one that fewest have.
+    ``labels`` may name at most :data:`MAX_FILTER_LABELS`. The first leads to the tasks, so let it be the one that fewest have. ``answered_by`` is
+    the identity of a person.
     """
 
     states: tuple[State, ...] = ()
@@ -57,6 +58,7 @@ class TaskFilter:
     schedule: str | None = None
     key: str | None = None
     holder: str | None = None
+    answered_by: str | None = None
     ids: tuple[str, ...] | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     created: Between = ANY_TIME
@@ -282,6 +284,9 @@ class TaskRecords:
             if wanted is not None:
                 conditions.append(f"by_{name}")
                 values[name] = wanted
+        if filter.answered_by is not None:
+            conditions.append("answered_by")
+            values["answered_by"] = filter.answered_by
         if filter.ids is not None:
             conditions.append("by_ids")
             values["ids"] = list(filter.ids)

@@ -1,6 +1,8 @@
 """Human Lambdas: queues of blocks that people fill, created and collected by API key."""
 
+from taskyard.dialects.human_lambdas.cors import AnyOrigin
 from taskyard.dialects.human_lambdas.identify import identify
+from taskyard.dialects.human_lambdas.letter import letter
 from taskyard.dialects.human_lambdas.refuse import refuse
 from taskyard.dialects.human_lambdas.render import STATES
 from taskyard.dialects.human_lambdas.routes import paths
@@ -13,4 +15,6 @@ dialect = Dialect(
     identify=identify,
     refuse=refuse,
     states=STATES,
+    letter=letter,
+    around=AnyOrigin,
 )

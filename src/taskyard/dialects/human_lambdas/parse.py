@@ -8,6 +8,7 @@ from typing import Any, Final
 from starlette.requests import Request
 
 from taskyard.core.errors import Invalid
+from taskyard.core.hook import check_url
 from taskyard.dialects.human_lambdas.refuse import Said
 from taskyard.http.bodies import check_depth
 from taskyard.http.dialect import Call
@@ -16,6 +17,7 @@ from taskyard.store.tasks import Between
 
 DEFAULT_LIMIT: Final = 100
 MAX_LIMIT: Final = 1_000
+MAX_TARGET_LENGTH: Final = 255
 MAX_OFFSET: Final = 1 << 40
 BEGINNING: Final = datetime(2019, 1, 1, tzinfo=UTC)
 _FORMS: Final = ("application/x-www-form-urlencoded", "multipart/form-data")
@@ -64,6 +66,52 @@ async def data_of(call: Call) -> dict[str, Any]:
     if body.get("region") not in (None, "EU"):
         raise Said(400, "this server keeps data in one region only", field="region")
     return data
+
+
+async def target_of(call: Call) -> str:
+    """Return the ``target`` of a webhook; empty to have none. Raises Said."""
+    body = await json_body(call)
+    return _target(body if isinstance(body, dict) else {}, may_be_empty=True)
+
+
+async def subscription_of(call: Call) -> tuple[int, str]:
+    """Return the queue, and the target, that a connector subscribes. Raises Said."""
+    body = await json_body(call)
+    body = body if isinstance(body, dict) else {}
+    if body.get("workflow_id") is None:
+        raise Said(400, "This field is required.", field="workflow")
+    number = _whole(body["workflow_id"])
+    if number is None:
+        kind = type(body["workflow_id"]).__name__
+        raise Said(400, f"Incorrect type. Expected pk value, received {kind}.", field="workflow")
+    return number, _target(body, may_be_empty=False)
+
+
+async def hook_number_of(call: Call) -> int:
+    """Return which hook a connector wants to be rid of; 0, which is none, when that is no number. Raises Said."""
+    body = await json_body(call)
+    return (_whole(body.get("hook_id")) or 0) if isinstance(body, dict) else 0
+
+
+def _whole(said: Any) -> int | None:
+    text = str(said)
+    whole = isinstance(said, int | str) and not isinstance(said, bool)
+    return int(text) if whole and text.isdecimal() and text.isascii() and len(text) <= 18 else None
+
+
+def _target(body: dict[str, Any], *, may_be_empty: bool) -> str:
+    if "target" not in body:
+        raise Said(400, "This field is required.", field="target")
+    target = body["target"]
+    if target is None:
+        raise Said(400, "This field may not be null.", field="target")
+    if target == "" and not may_be_empty:
+        raise Said(400, "This field may not be blank.", field="target")
+    if isinstance(target, str) and len(target) > MAX_TARGET_LENGTH:
+        raise Said(400, f"Ensure this field has no more than {MAX_TARGET_LENGTH} characters.", field="target")
+    if target != "" and check_url(target, "/target"):
+        raise Said(400, "Enter a valid URL.", field="target")
+    return str(target)
 
 
 @dataclass(frozen=True, slots=True)

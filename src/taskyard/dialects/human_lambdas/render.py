@@ -1,6 +1,6 @@
 """Tasks, queues and pages as this wire shows them (contract, sections 3.1, 3.2, 3.4)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from taskyard.core.hook import Hook
 from taskyard.core.queue import Queue
 from taskyard.core.task import State, Task
 from taskyard.service.questionnaires import SOURCE, blocks_of, values_of
@@ -24,6 +25,8 @@ STATES: Final[Mapping[State, str]] = {
     State.FAILED: "completed",
     State.CANCELED: "completed",
 }
+#: The one event that this wire has.
+COMPLETED: Final = "task.completed"
 _HEADERS: Final = {"Vary": "Accept, Origin", "X-Frame-Options": "SAMEORIGIN"}
 
 
@@ -32,8 +35,8 @@ def answer(body: object, status: int = 200, *, allow: str | None = None) -> Resp
     return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
 
 
-def empty(status: int = 200) -> Response:
-    return Response(b"", status, _HEADERS)
+def empty(status: int = 200, *, allow: str | None = None) -> Response:
+    return Response(b"", status, _HEADERS if allow is None else {**_HEADERS, "Allow": allow})
 
 
 def status_of(task: Task) -> str:
@@ -42,12 +45,15 @@ def status_of(task: Task) -> str:
     return STATES[task.state]
 
 
-def task(task: Task, queue: Queue, completed_by: str | None) -> dict[str, Any]:
+def task(
+    task: Task, queue: Queue, completed_by: str | None, *, moment: Callable[[datetime], str] | None = None
+) -> dict[str, Any]:
+    at = moment or _moment
     return {
         "id": task.number,
         "status": status_of(task),
-        "completed_at": None if task.finished_at is None else moment(task.finished_at),
-        "created_at": moment(task.created_at),
+        "completed_at": None if task.finished_at is None else at(task.finished_at),
+        "created_at": at(task.created_at),
         "completed_by": completed_by,
         "queue": queue_name(queue),
         "queue_id": queue.number,
@@ -102,6 +108,43 @@ def _link(request: Request, limit: int, offset: int) -> str:
     return f"{scheme}://{request.url.netloc}{request.url.path}?{urlencode(query)}"
 
 
+def webhook(hook: Hook, queue: Queue) -> dict[str, Any]:
+    return {
+        "target": hook.url,
+        "user": _user(hook),
+        "event": COMPLETED,
+        "workflow": queue.number,
+        "id": hook.number,
+    }
+
+
+def subscription(hook: Hook, queue: Queue) -> dict[str, Any]:
+    return {
+        "id": hook.number,
+        "created": moment(hook.created_at),
+        "updated": moment(hook.updated_at),
+        "event": COMPLETED,
+        "target": hook.url,
+        "is_zapier": True,
+        "user": _user(hook),
+        "workflow": queue.number,
+    }
+
+
+def _user(hook: Hook) -> int | None:
+    """Return the number of who made the hook; None for a key that is nobody's."""
+    kind, _, number = hook.actor.partition(":")
+    return int(number) if kind == "user" and number.isdecimal() else None
+
+
+def milliseconds(at: datetime) -> str:
+    """As in what is sent to webhooks: cut, not rounded."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at.microsecond // 1000:03}Z"
+
+
 def moment(at: datetime) -> str:
     at = at.astimezone(UTC)
     return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{at.microsecond:06}Z" if at.microsecond else "Z")
+
+
+_moment: Final = moment

@@ -11,8 +11,22 @@ from taskyard.core.queue import Queue
 from taskyard.core.task import State, Task
 from taskyard.dialects.human_lambdas import render
 from taskyard.dialects.human_lambdas.parse import Wanted, data_of, wanted
+from taskyard.dialects.human_lambdas.routes_hooks import (
+    get_webhook,
+    set_webhook,
+    webhook_of,
+    zapier_subscribe,
+    zapier_unsubscribe,
+)
+from taskyard.dialects.human_lambdas.routes_zapier import (
+    zapier_inputs,
+    zapier_organisation,
+    zapier_queues,
+    zapier_sample,
+)
 from taskyard.http.dialect import Backend, Call, Endpoint, Path
-from taskyard.service.questionnaires import Questionnaires
+from taskyard.service.questionnaires import Questionnaires, person
+from taskyard.service.services import Services
 from taskyard.store.records import Records
 
 #: ``workflows`` is what queues were called before; the browser's paths lie below ``/v1``.
@@ -23,6 +37,7 @@ def paths(_backend: Backend) -> Sequence[Path]:
     table: Mapping[str, Mapping[str, Endpoint]] = {
         "": {"GET": list_queues},
         "/{queue:int}": {"GET": get_queue},
+        "/{queue:int}/webhook": {"GET": get_webhook, "PUT": set_webhook, "PATCH": set_webhook},
         "/{queue:int}/flush": {"PUT": flush},
         "/{queue:int}/tasks/create": {"POST": create_task},
         "/{queue:int}/tasks/completed": {"GET": list_completed},
@@ -30,6 +45,9 @@ def paths(_backend: Backend) -> Sequence[Path]:
     zapier = [
         Path("/zapier/authentication", {"GET": zapier_organisation}),
         Path("/zapier/get-workflows", {"GET": zapier_queues}),
+        Path("/zapier/get-task-inputs", {"GET": zapier_inputs}),
+        Path("/zapier/sample-data", {"GET": zapier_sample}),
+        Path("/zapier/hook", {"POST": zapier_subscribe, "DELETE": zapier_unsubscribe}),
         Path("/zapier/{queue:int}/create-task", {"POST": zapier_create}),
     ]
     return [Path(root + pattern, ends) for root in ROOTS for pattern, ends in table.items()] + zapier
@@ -80,15 +98,15 @@ def _completed(
         user=asked.user,
     )
     people: dict[str | None, str | None] = {}
-    return [_shown(records, service, task, queue, people) for task in found.tasks], found.count
+    return [_shown(records, task, queue, people) for task in found.tasks], found.count
 
 
 def _shown(
-    records: Records, service: Questionnaires, task: Task, queue: Queue, people: dict[str | None, str | None]
+    records: Records, task: Task, queue: Queue, people: dict[str | None, str | None]
 ) -> dict[str, Any]:
     who = task.holder if task.state is State.RUNNING else task.settled_by
     if who not in people:
-        people[who] = service.person(records, task.organisation, who)
+        people[who] = person(records, task.organisation, who)
     return render.task(task, queue, people[who])
 
 
@@ -108,12 +126,17 @@ def _queues(
 
 
 async def get_queue(call: Call) -> Response:
-    return render.answer(await call.backend.read(_queue, _service(call), call.actor, call.path["queue"]))
+    return render.answer(
+        await call.backend.read(_queue, call.backend.services, call.actor, call.path["queue"])
+    )
 
 
-def _queue(records: Records, service: Questionnaires, actor: Actor, number: int) -> dict[str, Any]:
+def _queue(records: Records, services: Services, actor: Actor, number: int) -> dict[str, Any]:
+    service = services.questionnaires
     queue = service.queue(records, actor, number)
-    return render.queue(queue, *service.waiting(records, actor, queue), whole=False)
+    shown = render.queue(queue, *service.waiting(records, actor, queue), whole=False)
+    hook = webhook_of(records, services, queue)
+    return shown if hook is None else {**shown, "webhook": {"target": hook.url}}
 
 
 async def flush(call: Call) -> Response:
@@ -126,32 +149,6 @@ async def flush(call: Call) -> Response:
 
 def _flush(records: Records, service: Questionnaires, actor: Actor, number: int) -> None:
     service.flush(records, actor, service.queue(records, actor, number))
-
-
-# -- what a connector of another service asks ---------------------------------------------------------------------------------
-
-
-async def zapier_organisation(call: Call) -> Response:
-    found = await call.backend.read(call.backend.services.accounts.organisation, call.actor)
-    return render.answer({"organization": found.title})
-
-
-async def zapier_queues(call: Call) -> Response:
-    queues = await call.backend.read(_service(call).queues, call.actor)
-    names = {str(queue.number): render.queue_name(queue) for queue in queues}
-    if call.query.get("list"):
-        return render.answer(
-            [{"id": number, "workflow_id": number, "workflow_name": name} for number, name in names.items()]
-        )
-    return render.answer(
-        {
-            "key": "workflow_id",
-            "label": "Workflow",
-            "choices": names,
-            "required": True,
-            "altersDynamicFields": True,
-        }
-    )
 
 
 def _service(call: Call) -> Questionnaires:

@@ -114,6 +114,9 @@ tasks.schedule = :schedule
 tasks.key = :key AND tasks.state IN ('scheduled', 'ready', 'suspended', 'running')
 -- condition: by_holder
 tasks.holder = :holder
+-- condition: answered_by
+-- The bounds are those of the index of what people have answered.
+tasks.settled_by = :answered_by AND tasks.settled_by >= 'user:' AND tasks.settled_by < 'user;'
 -- condition: by_ids
 tasks.number IN (SELECT named.number FROM tasks AS named WHERE named.id {any:ids})
 -- condition: before_number
