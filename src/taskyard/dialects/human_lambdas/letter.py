@@ -18,7 +18,7 @@ def letter(records: Records, hook: Hook, delivery: Delivery, secrets: Sequence[s
     """Raises NotFound: the task, or its queue, is gone."""
     queue, task = _of(records, hook, delivery)
     who = person(records, task.organisation, task.settled_by)
-    shown = render.task(task, queue, who, moment=render.milliseconds)
+    shown = render.task(task, queue, who, at=render.milliseconds)
     return signed(hook.url, delivery, msgspec.json.encode(shown), secrets, records.now)
 
 

@@ -45,10 +45,19 @@ def status_of(task: Task) -> str:
     return STATES[task.state]
 
 
+def milliseconds(at: datetime) -> str:
+    """As in what is sent to webhooks: cut, not rounded."""
+    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at.microsecond // 1000:03}Z"
+
+
+def moment(at: datetime) -> str:
+    at = at.astimezone(UTC)
+    return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{at.microsecond:06}Z" if at.microsecond else "Z")
+
+
 def task(
-    task: Task, queue: Queue, completed_by: str | None, *, moment: Callable[[datetime], str] | None = None
+    task: Task, queue: Queue, completed_by: str | None, *, at: Callable[[datetime], str] = moment
 ) -> dict[str, Any]:
-    at = moment or _moment
     return {
         "id": task.number,
         "status": status_of(task),
@@ -135,16 +144,3 @@ def _user(hook: Hook) -> int | None:
     """Return the number of who made the hook; None for a key that is nobody's."""
     kind, _, number = hook.actor.partition(":")
     return int(number) if kind == "user" and number.isdecimal() else None
-
-
-def milliseconds(at: datetime) -> str:
-    """As in what is sent to webhooks: cut, not rounded."""
-    return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{at.microsecond // 1000:03}Z"
-
-
-def moment(at: datetime) -> str:
-    at = at.astimezone(UTC)
-    return at.strftime("%Y-%m-%dT%H:%M:%S") + (f".{at.microsecond:06}Z" if at.microsecond else "Z")
-
-
-_moment: Final = moment
