@@ -137,3 +137,28 @@ def _anything_for(text):
     if positions:
         return (None,) * max(positions)
     return dict.fromkeys(re.findall(r":(\w+)", text), "[]")
+
+
+def test_what_a_person_has_answered_is_read_from_its_own_index(plans):
+    for statement in ("list_finished", "count_tasks"):
+        conditions = ("by_state", "answered_by") + (("by_queue",) if statement == "count_tasks" else ())
+        text = _text(statement, conditions)
+        plan = " | ".join(row[3] for row in plans.execute("EXPLAIN QUERY PLAN " + text, _anything_for(text)))
+
+        assert "tasks_answered" in plan, plan
+        assert "TEMP B-TREE" not in plan, plan
+
+
+def test_whom_to_tell_and_what_is_due_are_read_from_indexes(plans):
+    for statement, index in {
+        "hooks_for": "hooks_enabled",
+        "due_hooks": "deliveries_due",
+        "claim_deliveries": "deliveries_due",
+        "finished_numbers": "deliveries_waiting",
+    }.items():
+        plan = " | ".join(
+            row[3] for row in plans.execute("EXPLAIN QUERY PLAN " + _text(statement), _anything(statement))
+        )
+
+        assert index in plan, plan
+        assert "SCAN deliveries" not in plan, plan
