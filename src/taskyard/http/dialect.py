@@ -171,6 +171,7 @@ class _Application:
 
     async def _answer(self, request: Request, entry: "_Entry") -> Response:
         dialect = self._dialect
+        request.scope["taskyard.allowed"] = entry.allowed  # for what wraps the application
         try:
             # Who asks comes first: strangers learn nothing, not even which methods there are.
             actor = None if entry.path.public else await dialect.identify(request, self._backend)

@@ -244,6 +244,21 @@ def test_pages_of_any_origin_may_ask(wire):
     assert "access-control-allow-origin" not in wire.ask("GET", wire.path("")).headers
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/webhook", "GET, PUT, PATCH, HEAD, OPTIONS"),
+        ("GET", "/tasks/create", "POST, OPTIONS"),
+        ("GET", "/tasks/completed", "GET, HEAD, OPTIONS"),
+        ("GET", "/flush", "PUT, OPTIONS"),
+        ("GET", "/nothing", None),
+    ],
+)
+def test_every_answer_names_the_methods_of_its_path(wire, method, path, allowed):
+    assert wire.ask(method, wire.path(path)).headers.get("allow") == allowed
+    assert wire.ask(method, wire.path(path), token="x").headers.get("allow") == allowed
+
+
 def test_a_preflight_is_answered_before_anybody_is_asked_who_he_is(wire):
     asked = ORIGIN | {"Access-Control-Request-Method": "POST", "Authorization": ""}
     answer = wire.ask("OPTIONS", wire.path("/tasks/create"), headers=asked)

@@ -1,6 +1,6 @@
 """Human Lambdas: queues of blocks that people fill, created and collected by API key."""
 
-from taskyard.dialects.human_lambdas.cors import AnyOrigin
+from taskyard.dialects.human_lambdas.headers import OnEveryAnswer
 from taskyard.dialects.human_lambdas.identify import identify
 from taskyard.dialects.human_lambdas.letter import letter
 from taskyard.dialects.human_lambdas.refuse import refuse
@@ -16,5 +16,5 @@ dialect = Dialect(
     refuse=refuse,
     states=STATES,
     letter=letter,
-    around=AnyOrigin,
+    around=OnEveryAnswer,
 )

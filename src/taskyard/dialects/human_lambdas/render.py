@@ -9,6 +9,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from taskyard.core.blocks import config_of
 from taskyard.core.hook import Hook
 from taskyard.core.queue import Queue
 from taskyard.core.task import State, Task
@@ -30,13 +31,12 @@ COMPLETED: Final = "task.completed"
 _HEADERS: Final = {"Vary": "Accept, Origin", "X-Frame-Options": "SAMEORIGIN"}
 
 
-def answer(body: object, status: int = 200, *, allow: str | None = None) -> Response:
-    headers = _HEADERS if allow is None else {**_HEADERS, "Allow": allow}
-    return Response(msgspec.json.encode(body), status, headers, media_type="application/json")
+def answer(body: object, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(body), status, _HEADERS, media_type="application/json")
 
 
-def empty(status: int = 200, *, allow: str | None = None) -> Response:
-    return Response(b"", status, _HEADERS if allow is None else {**_HEADERS, "Allow": allow})
+def empty(status: int = 200) -> Response:
+    return Response(b"", status, _HEADERS)
 
 
 def status_of(task: Task) -> str:
@@ -75,7 +75,7 @@ def task(
 def queue(queue: Queue, n_tasks: int, active: Sequence[str], *, whole: bool) -> dict[str, Any]:
     """Return the queue object: *whole* as in lists, with what only the builder of forms needs; else as asked for by id."""
     settings = queue.settings.settings if isinstance(queue.settings.settings, dict) else {}
-    blocks = blocks_of(queue)
+    blocks = [_told(block) for block in blocks_of(queue)]
     if not whole:
         blocks = [{name: each[name] for name in each if name not in ("layout", "_id")} for each in blocks]
     return {
@@ -91,6 +91,13 @@ def queue(queue: Queue, n_tasks: int, active: Sequence[str], *, whole: bool) -> 
         "guidelines_url": settings.get("guidelines_url"),
         "pinned_block": settings.get("pinned_block"),
     }
+
+
+def _told(block: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a block as this wire has always told it: some types with a value, which is never set."""
+    if block["type"] not in ("text", "number", "list", "rich_text"):
+        return dict(block)
+    return {**block, block["type"]: {"value": None, **config_of(block)}}
 
 
 def queue_name(queue: Queue) -> str:

@@ -65,7 +65,7 @@ async def zapier_create(call: Call) -> Response:
 async def _create(call: Call, source: str, actor: Actor) -> Response:
     data = await data_of(call)
     shown = await call.backend.write(_ask, _service(call), actor, call.path["queue"], data, source)
-    return render.answer(shown, 201, allow="POST, OPTIONS")
+    return render.answer(shown, 201)
 
 
 def _ask(
@@ -79,7 +79,7 @@ async def list_completed(call: Call) -> Response:
     asked = wanted(call.request)
     tasks, count = await call.backend.read(_completed, _service(call), call.actor, call.path["queue"], asked)
     page = render.page(call.request, tasks, count, asked.limit, asked.offset)
-    return render.answer(page, allow="GET, HEAD, OPTIONS")
+    return render.answer(page)
 
 
 def _completed(

@@ -18,15 +18,13 @@ from taskyard.service.services import Services
 from taskyard.store.records import Records
 
 WIRE: Final = "human_lambdas"
-_ALLOW: Final = "GET, PUT, PATCH, HEAD, OPTIONS"
-_ALLOW_ZAPIER: Final = "POST, DELETE, OPTIONS"
 #: What a connector has made is kept apart from the one webhook that a queue has.
 _ZAPIER: Final[Mapping[str, Any]] = {"connector": "zapier"}
 
 
 async def get_webhook(call: Call) -> Response:
     shown = await call.backend.read(_shown, call.backend.services, call.actor, call.path["queue"])
-    return render.answer(shown, allow=_ALLOW)
+    return render.answer(shown)
 
 
 def _shown(records: Records, services: Services, actor: Actor, number: int) -> dict[str, Any]:
@@ -40,7 +38,7 @@ async def set_webhook(call: Call) -> Response:
     status, shown = await call.backend.write(
         _set, call.backend.services, call.actor, call.path["queue"], target
     )
-    return render.empty(204, allow=_ALLOW) if shown is None else render.answer(shown, status, allow=_ALLOW)
+    return render.empty(204) if shown is None else render.answer(shown, status)
 
 
 def _set(
@@ -84,7 +82,7 @@ def _manager(organisation: int) -> Actor:
 async def zapier_subscribe(call: Call) -> Response:
     number, target = await subscription_of(call)
     shown = await call.backend.write(_subscribe, call.backend.services, _member(call.actor), number, target)
-    return render.answer(shown, 201, allow=_ALLOW_ZAPIER)
+    return render.answer(shown, 201)
 
 
 def _subscribe(
@@ -102,7 +100,7 @@ def _subscribe(
 async def zapier_unsubscribe(call: Call) -> Response:
     number = await hook_number_of(call)
     await call.backend.write(_unsubscribe, call.backend.services, _member(call.actor), number)
-    return render.empty(204, allow=_ALLOW_ZAPIER)
+    return render.empty(204)
 
 
 def _unsubscribe(records: Records, services: Services, actor: Actor, number: int) -> None:
