@@ -311,3 +311,20 @@ def test_the_janitor_forgets_old_deliveries(yard, clock):
 
     assert removed == 1
     assert len(yard.read(yard.services.hooks.deliveries, yard.actor, hook.id)) == 1
+
+
+def test_what_two_organisations_do_in_one_commit_is_told_to_each_of_its_own(yard):
+    stranger = yard.other_organisation()
+    mine, theirs = create(yard, "*").hook, create(yard, "*", actor=stranger).hook
+
+    def both(records):
+        yard.services.queues.create(records, yard.actor, "mine")
+        yard.services.queues.create(records, stranger, "theirs")
+
+    yard.store.write(both)
+
+    assert [each.subject for each in yard.read(yard.services.hooks.deliveries, yard.actor, mine.id)] == [
+        "mine"
+    ]
+    [told] = yard.read(yard.services.hooks.deliveries, stranger, theirs.id)
+    assert told.subject == "theirs"
