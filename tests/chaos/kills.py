@@ -524,8 +524,9 @@ def fill_disk(times: int) -> Result:
         path = folder / "yard.db"
         process = test_disk.Commanded(path)
         for _ in range(times):
+            answers = [process.ask("submit 1000") for _ in range(20)]
             ballast = test_disk.fill(folder)
-            answers = [process.ask("submit 20000") for _ in range(20)]
+            answers += [process.ask("submit 20000") for _ in range(20)]
             if not test_disk.words(answers, "refused"):
                 broken.append("a full disk was not told")
             ballast.unlink()
