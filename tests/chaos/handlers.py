@@ -112,8 +112,8 @@ def steps(ctx: SyncContext, folder: str) -> list[str]:
 
 def spin(ctx: SyncContext, folder: str) -> None:
     """Work until a call of the context says that nobody wants it any more."""
-    ctx.publish("pid", os.getpid())
     try:
+        ctx.publish("pid", os.getpid())  # it may be stopped out of this very call
         while True:
             ctx.progress(1, total=2)
             time.sleep(0.01)

@@ -138,7 +138,7 @@ class FarLine:
     async def ask(self, question: Question[Got]) -> Got:
         with self._lock:
             self._mind_stops()
-            self.send(line(question))
+            self._call(line(question))
             answer = self._answer()
         if isinstance(answer, Refused):
             raise answer.error()
@@ -148,7 +148,15 @@ class FarLine:
     def tell(self, note: Note) -> None:
         with self._lock:
             self._mind_stops()
-            self.send(line(note))
+            self._call(line(note))
+
+    def _call(self, data: bytes) -> None:
+        """Send what the handler says; when nobody is there any more, it is to stop."""
+        try:
+            self.send(data)
+        except OSError:
+            self._told = True
+            raise Canceled from None
 
     def wrote(self, text: str) -> None:
         """Take what was printed; told by the line."""
