@@ -162,9 +162,10 @@ def test_a_function_there_is_told_that_its_task_was_canceled(
 def test_a_function_whose_time_is_up_is_told_and_its_slot_is_free(
     program: Yard, executor: Executor, tmp_path: Path
 ) -> None:
-    declare(program, executor, handlers.spin, max_failures=1, timeout=timedelta(seconds=1))
+    declare(program, executor, handlers.spin, max_failures=1, timeout=timedelta(seconds=2))
     declare(program, executor, handlers.who)
     with program.working(slots=1):
+        ended(program, program.submit("who"))  # its process is there now, and the time is for the function
         task = ended(program, program.submit("spin", {"folder": str(tmp_path)}))
         assert ended(program, program.submit("who")).state == "succeeded"
         until(lambda: (tmp_path / "stopped-1").exists())
