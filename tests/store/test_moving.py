@@ -178,6 +178,7 @@ CHECKED = {
     ("tasks", "holder"): None,
     ("tasks", "finished_at"): None,
     ("feed_horizon", "one"): 1,
+    ("deliveries", "state"): "pending",
 }
 
 
