@@ -101,7 +101,7 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
     store, services = _opened(working.database, config)
     try:
         settings = _settings(config, _beside(working.database))
-        _connect(store, services, settings["sources"], handlers)
+        _connect(store, services, settings, handlers)
         actor = Actor(
             organisation=store.write(lambda r: _organisation(r, config)), identity="system", name="worker"
         )
@@ -154,7 +154,7 @@ class House:
                 settings=settings,
             )
             _furnish(store, services, config, handlers)
-            _connect(store, services, settings["sources"], handlers)
+            _connect(store, services, settings, handlers)
             worker = None
             if serving.worker and len(handlers):
                 actor = Actor(organisation=organisation, identity="system", name="worker")
@@ -479,10 +479,12 @@ def _connect(store: Store, services: Services, settings: dict[str, Any], handler
     from taskyard.loops.proving import Proving, poster
     from taskyard.loops.storage import LocalStorage
 
-    storages = [LocalStorage(settings["results"])]
-    connectors = [MockSource(), *(_named(name)() for name in settings.get("connectors", ()))]
-    fetching = Fetching(store, services, connectors, storages, seal=settings["seal"], now=now)
-    post = poster(private=bool(settings.get("private_webhooks", False)))
+    sources = settings["sources"]
+    storages = [LocalStorage(sources["results"])]
+    connectors = [MockSource(), *(_named(name)() for name in sources.get("connectors", ()))]
+    fetching = Fetching(store, services, connectors, storages, seal=sources["seal"], now=now)
+    allow = networks(settings.get("hooks", {}).get("allow", ()))
+    post = poster(allow, agent=f"Taskyard/{__version__}")
     proving = Proving(store, services, storages, composer(new_id, now), post)
     for handler in [*fetching.handlers(), *proving.handlers()]:
         handlers.add(handler)

@@ -7,18 +7,20 @@ from datetime import timedelta
 
 import pytest
 
-from taskyard.core.destination import Kind, Letter, Standing
+from taskyard.core.destination import Kind, Standing
 from taskyard.core.errors import LeaseLost
 from taskyard.core.outcome import Done, Failed
 from taskyard.core.source import QUEUE
 from taskyard.loops.connector import Found, MockSource, Refused
 from taskyard.loops.context import Context
 from taskyard.loops.fetching import Fetching
+from taskyard.loops.guard import networks
 from taskyard.loops.handlers import Handlers
 from taskyard.loops.proving import poster
 from taskyard.loops.storage import LocalStorage, write_whole
 from taskyard.loops.store_desk import StoreDesk
 from taskyard.loops.worker import Worker
+from taskyard.service.hooks import Letter
 from taskyard.service.seal import Seal
 from tests.conftest import new_id
 from tests.receiving import receiving
@@ -237,9 +239,9 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path):
 # -- receivers ---------------------------------------------------------------------------------------------------------------
 
 
-def post(url, *, private=True):
+def post(url, *, allow=("127.0.0.0/8",)):
     letter = Letter(url=url, headers={"Content-Type": "application/json", "X-Signature": "s"}, body=b"{}")
-    return asyncio.run(poster(private=private)(letter))
+    return asyncio.run(poster(networks(allow), agent="tests")(letter))
 
 
 def test_a_letter_is_posted_as_it_is():
@@ -270,8 +272,9 @@ def test_a_receiver_that_is_not_there_is_told():
 )
 def test_this_machine_and_its_network_are_not_written_to(host):
     with pytest.raises(Refused) as refusal:
-        post(f"http://{host}:9/", private=False)
-    assert refusal.value.code == "webhook-not-allowed"
+        post(f"http://{host}:9/", allow=())
+    assert refusal.value.code == "webhook-unreachable"
+    assert "not a public address" in str(refusal.value)
 
 
 def test_a_task_waits_for_what_a_person_does_elsewhere(yard, tmp_path):

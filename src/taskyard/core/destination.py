@@ -41,12 +41,3 @@ class Destination:
     settings: Mapping[str, Any]
     state: Standing
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Letter:
-    """What is posted to a webhook, signed already."""
-
-    url: str
-    headers: Mapping[str, str]
-    body: bytes

@@ -1,23 +1,22 @@
 """Proving: the tasks that test destinations, before they are used."""
 
 import asyncio
-import ipaddress
-import socket
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
-import httpx
-
-from taskyard.core.destination import TESTS, Destination, Kind, Letter
+from taskyard.core.destination import TESTS, Destination, Kind
 from taskyard.core.hold import Hold
 from taskyard.core.outcome import Done, Failed, Outcome
 from taskyard.core.source import QUEUE
 from taskyard.core.task import Task
 from taskyard.loops.connector import Refused
 from taskyard.loops.context import Context
+from taskyard.loops.guard import Guard, Network
 from taskyard.loops.handlers import Handler, Place
+from taskyard.loops.post import Post as PostOffice
 from taskyard.loops.storage import Storage
+from taskyard.service.hooks import Letter
 from taskyard.service.services import Services
 from taskyard.store.records import Records
 from taskyard.store.store import Store
@@ -29,7 +28,7 @@ Compose = Callable[[Destination], Letter]
 Post = Callable[[Letter], Awaitable[int]]
 
 #: Receivers answer at once and do their work afterwards.
-TIMEOUT_SECONDS: Final = 10.0
+TIMEOUT: Final = timedelta(seconds=10)
 
 
 class Proving:
@@ -102,49 +101,23 @@ def _destination(records: Records, task: Task, kind: Kind) -> Destination | None
     return records.destinations.get(task.organisation, kind, number)
 
 
-def poster(*, private: bool) -> Post:
+def poster(allow: Sequence[Network], *, agent: str) -> Post:
     """
-    Return what posts letters over HTTP, following no redirect.
+    Return what posts letters as the courier does: without redirects, and to public addresses alone.
 
     Args:
-        private: Whether addresses of this machine and its network may be written to: whoever can name a webhook could otherwise
-            reach what stands behind the firewall.
+        allow: Networks that may be written to although they are not public.
+        agent: The ``User-Agent``.
     """
 
     async def post(letter: Letter) -> int:
-        if not private:
-            await _refuse_private(letter.url)
+        office = PostOffice(Guard(allow), agent=agent, timeout=TIMEOUT)
         try:
-            async with (
-                httpx.AsyncClient(timeout=TIMEOUT_SECONDS, trust_env=False) as client,
-                client.stream(
-                    "POST", letter.url, content=letter.body, headers=dict(letter.headers)
-                ) as answer,
-            ):
-                return answer.status_code  # what else it says is not read
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Refused("webhook-unreachable", f"{type(error).__name__}: {error}") from error
+            answer = await office(letter)
+        finally:
+            await office.close()
+        if answer.status is None:
+            raise Refused("webhook-unreachable", answer.error)
+        return answer.status
 
     return post
-
-
-async def _refuse_private(url: str) -> None:
-    parts = urlsplit(url)
-    try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
-        )
-    except OSError as error:
-        raise Refused("webhook-unreachable", f"{parts.hostname} is not known: {error}") from error
-    for *_, address in found:
-        if not _is_public(str(address[0])):
-            raise Refused(
-                "webhook-not-allowed",
-                f"{parts.hostname} is an address of this machine or its network; allow them with private_webhooks",
-            )
-
-
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
-    return (mapped or ip).is_global

@@ -31,7 +31,9 @@ class Account(MockSource):
 SETTINGS = """
 [sources]
 connectors = ["accounts:Account"]
-private_webhooks = true
+
+[hooks]
+allow = ["127.0.0.0/8"]
 """
 
 

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import msgspec
 
-from taskyard.core.destination import Destination, Letter
+from taskyard.core.destination import Destination
 from taskyard.dialects.ricloud import render
+from taskyard.service.hooks import Letter
 
 SIGNATURE: Final = "Ricloud-Signature"
 
