@@ -36,7 +36,7 @@ TYPES: Final = ("a", "b")
 EVENTS: Final = ("x", "y")
 #: So many histories of so many moves on each database: ``TASKYARD_MODEL=5000:100`` tries for longer, and anew each time.
 ASKED: Final = os.environ.get("TASKYARD_MODEL", "")
-HISTORIES, MOVES = (int(each) for each in (ASKED or "60:50").split(":"))
+HISTORIES, MOVES = (int(each) for each in (ASKED or "40:50").split(":"))
 SETTINGS: Final = settings(
     max_examples=HISTORIES,
     stateful_step_count=MOVES,
@@ -202,15 +202,13 @@ class Machine(RuleBasedStateMachine):
         )
         self.model.beat(f"worker:{id}", LEASE, first=True)
 
-    @precondition(lambda self: self.ever)
-    @rule(
-        which=which,
-        queue=some.sampled_from(list(QUEUES)),
-        type=some.sampled_from(TYPES),
-        limit=some.integers(1, 3),
-    )
-    def claim(self, which: int, queue: str, type: str, limit: int) -> None:
+    @precondition(lambda self: self.ever and self.model.tasks)
+    @rule(which=which, like=which, limit=some.integers(1, 3))
+    def claim(self, which: int, like: int, limit: int) -> None:
+        """Claim from the lane of some task: most lanes are empty."""
         id = self.ever[-1 - which % min(3, len(self.ever))]
+        lanes = [task for task in self.model.tasks if task.state == "ready"] or self.model.tasks
+        queue, type = lanes[like % len(lanes)].new.queue, lanes[like % len(lanes)].new.type
         work = self.services.work
         claimed = self.both(
             lambda r: sorted(work.claim(r, self.actor, id, [Lane(queue, type)], limit), key=_place),

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+from hypothesis import Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from taskyard.service import tasks
 from taskyard.store.engine import Database
 from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.sqlite import SqliteDatabase
@@ -15,21 +18,31 @@ from tests.model.machine import SETTINGS, START, Machine
 from tests.postgres import TestServer
 
 
-def test_on_sqlite(tmp_path: Path):
+@pytest.fixture
+def on_sqlite(tmp_path: Path) -> type[Machine]:
     template = tmp_path / "template.db"
     SqliteDatabase(template, lambda: START).migrate()
 
     def lend(now: Callable[[], datetime]) -> tuple[Database, Callable[[], None]]:
-        path = tmp_path / "yard.db"
         for each in tmp_path.glob("yard.db*"):
             each.unlink()
-        shutil.copy(template, path)
-        return SqliteDatabase(path, now), lambda: None
+        return SqliteDatabase(shutil.copy(template, tmp_path / "yard.db"), now), lambda: None
 
     class OnSqlite(Machine): ...
 
     OnSqlite.lend = staticmethod(lend)
-    run_state_machine_as_test(OnSqlite, settings=SETTINGS)
+    return OnSqlite
+
+
+def test_on_sqlite(on_sqlite):
+    run_state_machine_as_test(on_sqlite, settings=SETTINGS)
+
+
+def test_a_limit_that_is_taken_from_the_engine_is_missed(on_sqlite, monkeypatch):
+    monkeypatch.setattr(tasks, "take_slots", lambda *_: True)
+    once = settings(SETTINGS, max_examples=100, phases=[Phase.generate])
+    with pytest.raises(AssertionError):
+        run_state_machine_as_test(on_sqlite, settings=once)
 
 
 def test_on_postgres(postgres: TestServer):
