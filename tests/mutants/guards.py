@@ -683,6 +683,14 @@ THE_FEED: Final = (
     ),
     guard(
         "retention",
+        "a task that somebody is still to be told of is kept",
+        TASKS_SQL,
+        "\nAND    NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.subject = tasks.id AND deliveries.next_at IS NOT NULL)",
+        "",
+        "service/test_hooks.py::test_a_task_that_somebody_is_still_to_be_told_of_is_kept",
+    ),
+    guard(
+        "retention",
         "no open task is ever removed",
         TASKS_SQL,
         "DELETE FROM tasks WHERE number {any:numbers} AND COALESCE(finished_at, 0) > 0;",
