@@ -10,7 +10,7 @@ from taskyard.core.limits import MAX_PRIORITY
 from taskyard.core.queue import Queue
 from taskyard.core.task import ACTIONS, State, Task
 from taskyard.core.worker import Lane
-from taskyard.service.holds import WORKER, is_overdue
+from taskyard.service.holds import WORKER, is_overdue, lives
 from taskyard.service.rate import opens_at, starts_left, with_starts
 from taskyard.store.records import Records
 
@@ -88,7 +88,7 @@ class Claims:
 
     def _check_lives(self, records: Records, actor: Actor, worker: str) -> None:
         actor.require(Permission.WORK)
-        if not records.workers.lives(actor.organisation, worker, records.now):
+        if not lives(records, actor.organisation, worker):
             raise LeaseLost(f"held by worker {worker}", 0)
 
     def _shares(self, names: Sequence[str], limit: int) -> list[tuple[str, int]]:

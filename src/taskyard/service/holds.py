@@ -8,6 +8,7 @@ from taskyard.core.hold import Hold
 from taskyard.core.limits import MAX_KEY_LENGTH, MAX_MESSAGE_LENGTH, check_text
 from taskyard.core.task import Task
 from taskyard.service.payloads import beginning
+from taskyard.store.records import Records
 
 WORKER: Final = "worker:"
 
@@ -37,3 +38,9 @@ def check_one(text: str, pointer: str) -> None:
     faults = check_text(text, pointer, most=MAX_KEY_LENGTH)
     if faults:
         raise Invalid(faults[0].detail, faults=faults)
+
+
+def lives(records: Records, organisation: int, worker: str) -> bool:
+    """Say whether a worker's lease stands. The worker is read first: what a transaction reads first brings the time along."""
+    until = records.workers.lives_until(organisation, worker)
+    return until is not None and until >= records.now

@@ -14,7 +14,7 @@ from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.task import MAX_LOSSES, Error, Json, Moved, Reason, State, Task
 from taskyard.core.times import to_micros
 from taskyard.service.flow import EVENT, TASK, after_ends, after_slots, answer_event, tell_ready
-from taskyard.service.holds import WORKER, check_one, kept_message, still_stands
+from taskyard.service.holds import WORKER, check_one, kept_message, lives, still_stands
 from taskyard.service.payloads import beginning, end, fitting
 from taskyard.service.tasks import check_known
 from taskyard.store.engine import Value
@@ -89,8 +89,7 @@ class Settling:
         return {
             (organisation, holder)
             for organisation, holder in holders
-            if holder.startswith(WORKER)
-            and not records.workers.lives(organisation, holder.removeprefix(WORKER), records.now)
+            if holder.startswith(WORKER) and not lives(records, organisation, holder.removeprefix(WORKER))
         }
 
     def _decided(

@@ -49,10 +49,13 @@ class WorkerRecords:
 
     def lives(self, organisation: int, id: str, now: datetime) -> bool:
         """Say whether the worker's lease stands, and keep the reaper from it until the transaction ends."""
-        return (
-            self._connection.row("live_worker", organisation=organisation, id=id, now=to_micros(now))
-            is not None
-        )
+        until = self.lives_until(organisation, id)
+        return until is not None and until >= now
+
+    def lives_until(self, organisation: int, id: str) -> datetime | None:
+        """Return the end of a worker's lease, if it has not been ended, and keep the reaper from it until the transaction ends."""
+        row = self._connection.row("live_worker", organisation=organisation, id=id)
+        return from_micros(row[0]) if row else None
 
     def lock(self, organisation: int, id: str, now: datetime) -> bool:
         """Say whether the worker's lease stands, and keep it from claiming and settling until the transaction ends."""

@@ -14,8 +14,9 @@ RETURNING id;
 
 -- name: live_worker
 -- Locked for the reaper only: it must not take away what is being claimed or settled right now.
-SELECT id FROM workers
-WHERE  id = :id AND organisation = :organisation AND lease_until >= :now AND state IN ('active', 'draining') {for_share};
+-- Whether the lease stands is for the caller to say, who need not know the time to ask.
+SELECT lease_until FROM workers
+WHERE  id = :id AND organisation = :organisation AND state IN ('active', 'draining') {for_share};
 
 -- name: lock_worker
 -- For who ends it: waits for what it is claiming or settling right now, and lets no more begin.
