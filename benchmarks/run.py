@@ -200,6 +200,7 @@ def report(found: Found, missing: dict[str, str], *, write: bool) -> int:
         RESULTS.write_text(
             json.dumps({"machine": machine(), "missing": missing, "figures": figures}, indent=1) + "\n"
         )
+        PICTURE.parent.mkdir(parents=True, exist_ok=True)
         PICTURE.write_text(chart("Tasks drained per second by one worker, logarithmic", bars(found)))
     return 0
 

@@ -9,7 +9,18 @@ from taskyard.core.actor import Actor, Permission
 from taskyard.core.errors import Conflict, Fault, Invalid, NotFound, TaskyardError, WrongState
 from taskyard.core.limits import MAX_KEY_LENGTH, MAX_PAYLOAD_BYTES, check_new_task, check_text
 from taskyard.core.queue import QueueSettings
-from taskyard.core.task import ACTIONS, STATES, Error, Moved, NewTask, OnConflict, Reason, State, Task
+from taskyard.core.task import (
+    ACTIONS,
+    STATES,
+    Error,
+    Moved,
+    NewTask,
+    OnConflict,
+    Reason,
+    State,
+    Task,
+    make_task,
+)
 from taskyard.core.times import from_micros, to_micros
 from taskyard.service.flow import (
     EVENT,
@@ -24,7 +35,7 @@ from taskyard.service.flow import (
 from taskyard.service.payloads import fitting
 from taskyard.store.engine import Duplicate, Value
 from taskyard.store.records import Records
-from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text, make_task
+from taskyard.store.tasks import MAX_FILTER_LABELS, Log, Result, Step, TaskFilter, error_text
 from taskyard.store.values import json_text, length, micros
 
 #: How many of the tasks that are not there a sentence names; the faults name them all.

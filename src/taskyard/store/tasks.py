@@ -6,8 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from taskyard.core.swift import maker
-from taskyard.core.task import STATES, Error, Json, State, Task
+from taskyard.core.task import STATES, Error, Json, State, Task, make_task
 from taskyard.core.times import EPOCH, from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
 from taskyard.store.values import from_json, json_text, moment, period
@@ -93,12 +92,8 @@ class Log:
     updated_at: datetime
 
 
-#: Its fields stand in the order of the fragment ``{task}``.
-make_task: Final = maker(Task)
-
-
 def task_of(row: Row) -> Task:
-    """Return the Task of a row whose columns are the fragment ``{task}``."""
+    """Return the Task of a row whose columns are the fragment ``{task}``: the fields in their order."""
     (
         number, id, organisation, type, queue, state, reason, priority, target, input, labels, key, concurrency_key,
         concurrency_limit, weight, run_at, wake_at, start_by, created_at, started_at, attempted_at, finished_at, updated_at,
