@@ -31,7 +31,7 @@ from benchmarks.servers import Missing, Servers, servers
 HERE = Path(__file__).parent
 RESULTS = HERE / "results.json"
 PICTURE = HERE.parent / "docs" / "explanation" / "benchmark.svg"
-STORES = ("sqlite", "postgresql")
+PAGE = PICTURE.with_name("speed.md")
 COLUMNS = (
     ("enqueue", "submit/s"), ("enqueue_bulk", "bulk/s"), ("drain", "drain/s"), ("end_to_end", "e2e/s"),
     ("end_to_end_bulk", "e2e bulk/s"), ("start_p50_ms", "start p50 ms"), ("start_p99_ms", "p99 ms"), ("worker_cpu_us", "CPU µs"),
@@ -187,15 +187,46 @@ def main(arguments: list[str] | None = None) -> int:
     return report(found, missing, write=asked.write)
 
 
+def machine_line(kept: dict[str, Any]) -> str:
+    return (
+        f"Measured on {kept['date']}: {kept['processor']}, {kept['cores']} cores, {kept['memory_gib']} GiB, {kept['system']}, "
+        f"Python {kept['python']}; all on loopback."
+    )
+
+
+def into_page(page: Path, text: str) -> None:
+    """Put *text* between the marks of a page of the docs."""
+    begin, end = "<!-- measured -->", "<!-- /measured -->"
+    before, _, rest = page.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    page.write_text(f"{before}{begin}\n{text}\n{end}{after}")
+
+
+def shown_missing(missing: dict[str, str]) -> str:
+    return "\n".join(f"- missing: {name}: {why}" for name, why in missing.items())
+
+
 def report(found: Found, missing: dict[str, str], *, write: bool) -> int:
     if write:
         kept: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {"figures": {}}
         found = defaultdict(list, {**kept["figures"], **found})
+        missing = {
+            name: why
+            for name, why in {**kept.get("missing", {}), **missing}.items()
+            if f"{name}.drain" not in found
+        }
     medians = {name: median(values) for name, values in found.items()}
     print(f"\n{table(found, missing)}\n\n{goals_table(medians)}\n")
-    for name, why in missing.items():
-        print(f"missing: {name}: {why}")
+    print(shown_missing(missing))
     if write:
+        parts = [
+            machine_line(machine()),
+            table(found, missing),
+            shown_missing(missing),
+            "## The goals",
+            goals_table(medians),
+        ]
+        into_page(PAGE, "\n\n".join(filter(None, parts)))
         figures = {name: [round(value, 3) for value in values] for name, values in sorted(found.items())}
         RESULTS.write_text(
             json.dumps({"machine": machine(), "missing": missing, "figures": figures}, indent=1) + "\n"
