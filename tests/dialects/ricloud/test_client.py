@@ -12,11 +12,12 @@ import pytest
 
 from tests.dialects.ricloud.wire import HEADERS
 from tests.receiving import receiving
-from tests.served import PATIENCE_SECONDS, environment, serving, stop
+from tests.served import PATIENCE_SECONDS, environment, serving, start, stop
 from tests.working import until
 
 #: Installed by ./test into an environment of its own; it is run as a program and never imported here.
 CLIENT = Path(__file__).parents[3] / ".venv/ricloud/bin/ricloud"
+NOBODY = "00000000-0000-4000-8000-000000000000"
 UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 CONNECTORS = '''
@@ -140,7 +141,7 @@ def test_the_client_walks_from_a_user_to_files(folder):
         assert json.loads(found["messages.sms"])["data"][0]["file"]["id"] == "messages.sms-1"
         assert found["messages.sms-2"] == b"the mock file messages.sms-2\n"
 
-        refused = client.run("icloud", "poll", "create", session["id"][:-1] + "0", succeeds=False)
+        refused = client.run("icloud", "poll", "create", NOBODY, succeeds=False)
         assert "status:400, error:invalid-parameter" in refused
         wrong = Client(f"{served.url}/ricloud/", "wrong", folder / "results").run(
             "icloud", "session", "latest", "x", succeeds=False
@@ -213,7 +214,7 @@ def test_a_worker_beside_the_server_fetches_too(folder):
             session = client.post("/sessions", content=body).json()
             assert session["state"] == "pending"
 
-            worker = served.start("worker", "yard:yard", "--database", "sqlite:///taskyard.db")
+            worker = start(folder, "worker", "yard:yard", "--database", "sqlite:///taskyard.db")
             try:
                 until(lambda: client.get(f"/sessions/{session['id']}").json()["state"] == "active")
             finally:
