@@ -50,6 +50,13 @@ def test_what_is_typed_wrong_is_said_in_one_line(tmp_path: Path, args: list[str]
     assert said in only_line(ran.err)
 
 
+def test_what_is_typed_goes_before_what_the_environment_says(tmp_path: Path):
+    """The worker gets as far as the module that is not there, for the database that was typed."""
+    ran = run(tmp_path, "worker", "nowhere:yard", "--database", "sqlite:///x.db", TASKYARD_URL=NOBODY)
+
+    assert "nowhere" in only_line(ran.err)
+
+
 def test_a_traceback_is_shown_to_who_asks_for_it_wherever_he_says_so(tmp_path: Path):
     ran = run(tmp_path, "list", "--url", NOBODY, "--traceback")
 

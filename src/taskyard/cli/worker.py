@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import click
+from click.core import ParameterSource
 
 from taskyard.cli.programs import Programs, Working
 from taskyard.cli.serve import database_option, importable_here, running_options
@@ -47,7 +48,7 @@ def worker_command(
     SIGTERM or ctrl-c lets it finish what it runs; a second one makes it stop at once.
     """
     if database is not None and url is not None:
-        raise click.UsageError("say --database or --url, not both")
+        database, url = _said(database, url)
     if database is None:
         url, key = url or DEFAULT_URL, found_key(key)
     importable_here()
@@ -66,3 +67,12 @@ def worker_command(
     return programs.work(
         working, lambda where: click.echo(f"working for {without_password(where)}", err=True)
     )
+
+
+def _said(database: str, url: str) -> tuple[str | None, str | None]:
+    """Return the one of the two that was typed: that goes before what the environment says."""
+    source = click.get_current_context().get_parameter_source
+    typed = {each for each in ("database", "url") if source(each) is ParameterSource.COMMANDLINE}
+    if len(typed) != 1:
+        raise click.UsageError("say --database or --url, not both")
+    return (database, None) if "database" in typed else (None, url)

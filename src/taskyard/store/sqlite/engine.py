@@ -123,7 +123,7 @@ class _Translated:
     """
     Within: what apsw raises becomes what services understand.
 
-    A class, because every statement comes through here, and a generator would cost four times as much.
+    A class, because every statement comes through here, and a generator would cost more than this.
     """
 
     __slots__ = ()
