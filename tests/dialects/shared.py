@@ -82,6 +82,7 @@ class Sample:
         bodies: Requests with bodies that are right, each to be spoilt.
         theirs: Requests that name a task of ours, or what it belongs to, and which a stranger sends.
         hides: The statuses by which a stranger is turned away from what is ours.
+        always: Methods that this wire's header ``Allow`` may name at any path.
     """
 
     furnish: Callable[[Yard], Place]
@@ -101,6 +102,7 @@ class Sample:
     bodies: Callable[[Place], Sequence[Request]]
     theirs: Callable[["Wire", Task], Sequence[Request]]
     hides: frozenset[int] = frozenset({404})
+    always: frozenset[str] = frozenset()
 
     def status_of(self, refusal: TaskyardError) -> int:
         kinds = (kind for kind in type(refusal).__mro__ if kind in self.statuses)

@@ -120,4 +120,5 @@ sample = Sample(
         ("PUT", f"{wire.place.more['queue']}/flush", None),
     ),
     hides=frozenset({403}),
+    always=frozenset({"HEAD", "OPTIONS"}),
 )
