@@ -27,6 +27,7 @@ from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Done, Failed, Later, Outcome, Waits
 from taskyard.core.task import NewTask, State, Task
 from taskyard.core.worker import Lane
+from taskyard.service.holds import lives
 from taskyard.service.services import Services, build_services
 from taskyard.service.tasks import Submission
 from taskyard.store.records import Records
@@ -250,9 +251,7 @@ class History:
             self.yard.do(_unless_refused, move, *arguments)
 
     def _alive(self) -> bool:
-        return self.yard.store.read(
-            lambda r: bool(r.workers.lives(self.yard.organisation, self._worker, r.now))
-        )
+        return self.yard.store.read(lambda records: lives(records, self.yard.organisation, self._worker))
 
 
 class Refused(Exception):

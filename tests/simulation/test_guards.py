@@ -88,7 +88,6 @@ CUTS: Final = [
         "1",
         "G2 a stale attempt",
     ),
-    Cut("the lease of a worker", "live_worker", "lease_until >= :now AND ", "", "G2 a stale end was taken"),
     Cut("the lease of a beat", "beat", "lease_until >= :now", "1", "G2 a worker rose from the dead"),
     Cut(
         "the lease of a person",
@@ -197,6 +196,12 @@ REMOVED: Final[dict[str, tuple[Any, str, Any, str]]] = {
     "the slots of a key, when due": (flow, "take_slots", lambda *_: True, "G10 slots"),
     "slots given on": (settling, "after_slots", lambda *_: None, "G4 waits for a slot that is free"),
     "ends that set others going": (settling, "after_ends", lambda *_: None, "G4 waits for"),
+    "the lease of a worker": (
+        settling,
+        "lives",
+        lambda records, organisation, worker: records.workers.lives_until(organisation, worker) is not None,
+        "G2 a stale end was taken",
+    ),
     "what dead workers held": (Work, "_lose", lambda *_: None, "G4 held by a worker"),
     "the record of a request": (Accounts, "keep", lambda *_: None, "G9"),
     "the look at the record of a request": (Accounts, "replay", lambda *_: None, "G9 a repeat was refused"),

@@ -47,11 +47,6 @@ class WorkerRecords:
         )
         return row is not None
 
-    def lives(self, organisation: int, id: str, now: datetime) -> bool:
-        """Say whether the worker's lease stands, and keep the reaper from it until the transaction ends."""
-        until = self.lives_until(organisation, id)
-        return until is not None and until >= now
-
     def lives_until(self, organisation: int, id: str) -> datetime | None:
         """Return the end of a worker's lease, if it has not been ended, and keep the reaper from it until the transaction ends."""
         row = self._connection.row("live_worker", organisation=organisation, id=id)
