@@ -19,7 +19,6 @@ import msgspec
 import structlog
 import uvicorn
 from starlette.types import ASGIApp, Receive, Scope, Send
-from uuid_utils import uuid7
 
 from taskyard import __version__
 from taskyard.cli.programs import Listening, Serving, Working
@@ -46,6 +45,7 @@ from taskyard.service.services import Services, build_services
 from taskyard.store.opening import migrate, open_database
 from taskyard.store.records import Records
 from taskyard.store.store import Store
+from taskyard.yard import new_id
 
 #: The dialects there are, by the word of ``--dialect``; imported when they are served.
 DIALECTS: Final = ("ricloud", "pulp", "nico", "human_lambdas")
@@ -63,10 +63,6 @@ SWITCH_SECONDS: Final = 0.001
 
 def now() -> datetime:
     return datetime.now(UTC)
-
-
-def new_id() -> str:
-    return str(uuid7())
 
 
 def serve(serving: Serving, listening: Callable[[Listening], None]) -> int:
@@ -88,14 +84,7 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
     if working.url is not None:
         from taskyard.client.desk import HttpDesk
 
-        worker = _worker(
-            HttpDesk(working.url, working.key),
-            handlers,
-            working.slots,
-            working.lease,
-            working.name,
-            working.reachable_at,
-        )
+        worker = _worker(HttpDesk(working.url, working.key), handlers, working, working.name)
         return _until_told(worker, ready, working.url, config)
     assert working.database is not None
     store, services = _opened(working.database, config)
@@ -105,14 +94,7 @@ def work(working: Working, ready: Callable[[str], None]) -> int:
         actor = Actor(
             organisation=store.write(lambda r: _organisation(r, config)), identity="system", name="worker"
         )
-        worker = _worker(
-            StoreDesk(store, services, actor),
-            handlers,
-            working.slots,
-            working.lease,
-            working.name,
-            working.reachable_at,
-        )
+        worker = _worker(StoreDesk(store, services, actor), handlers, working, working.name)
         return _until_told(worker, ready, working.database, config)
     finally:
         store.close()
@@ -158,14 +140,7 @@ class House:
             worker = None
             if serving.worker and len(handlers):
                 actor = Actor(organisation=organisation, identity="system", name="worker")
-                worker = _worker(
-                    StoreDesk(store, services, actor),
-                    handlers,
-                    serving.slots,
-                    serving.lease,
-                    None,
-                    serving.reachable_at,
-                )
+                worker = _worker(StoreDesk(store, services, actor), handlers, serving)
             courier = _courier(store, services, config)
             loops = server_loops(store, services, now=now, jitter=random.random, courier=courier)
             return cls(config, store, services, backend, loops, worker, organisation, key_file, types, broken)
@@ -543,24 +518,17 @@ def _shown(found: object) -> str:
     return "nothing of that name" if found is None else f"a {type(found).__name__} under that name"
 
 
-def _worker(
-    desk: Any,
-    handlers: Handlers,
-    slots: int | None,
-    lease: timedelta | None,
-    name: str | None,
-    reachable_at: str | None,
-) -> Worker:
+def _worker(desk: Any, handlers: Handlers, running: Serving | Working, name: str | None = None) -> Worker:
     return Worker(
         desk,
         handlers,
         new_id=new_id,
         jitter=random.random,
-        slots=slots or SLOTS,
+        slots=running.slots or SLOTS,
         name=name,
-        lease=lease or LEASE,
+        lease=running.lease or LEASE,
         version=__version__,
-        reachable_at=reachable_at or LOOPBACK,
+        reachable_at=running.reachable_at or LOOPBACK,
     )
 
 

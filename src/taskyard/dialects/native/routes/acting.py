@@ -24,6 +24,10 @@ def no_headers(_: Any) -> Mapping[str, str]:
     return {}
 
 
+def no_answer(_: Any) -> None:
+    """Show nothing: the answer is 204."""
+
+
 async def act(
     call: Call,
     work: Callable[[Records], Answer],

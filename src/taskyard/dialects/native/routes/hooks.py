@@ -1,6 +1,6 @@
 """Hooks: make, read, change, test, rotate, delete; their deliveries: read, send again."""
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -15,7 +15,7 @@ from taskyard.dialects.native.render.hooks import (
     hook_shown,
 )
 from taskyard.dialects.native.render.words import reply
-from taskyard.dialects.native.routes.acting import IDEMPOTENT, act
+from taskyard.dialects.native.routes.acting import IDEMPOTENT, act, no_answer
 from taskyard.http.bodies import Body, read_query
 from taskyard.http.call import Call
 from taskyard.http.operation import Operation
@@ -61,7 +61,7 @@ async def change_hook(call: Call) -> Response:
 async def delete_hook(call: Call) -> Response:
     """Delete a hook; what was not delivered yet never will be."""
     hooks = call.backend.services.hooks
-    return await act(call, lambda records: hooks.delete(records, call.actor, call.path["id"]), _nothing)
+    return await act(call, lambda records: hooks.delete(records, call.actor, call.path["id"]), no_answer)
 
 
 async def test_hook(call: Call) -> Response:
@@ -110,10 +110,6 @@ async def resend_delivery(call: Call) -> Response:
         lambda records: hooks.resend(records, call.actor, id, delivery),
         lambda sent: delivery_shown(sent, id),
     )
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 OPERATIONS: Final = (

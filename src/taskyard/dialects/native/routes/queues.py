@@ -1,7 +1,7 @@
 """Queues: make, read, change, pause, resume, delete."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -10,7 +10,7 @@ from taskyard.core.queue import Queue
 from taskyard.dialects.native.parse.queues import NewQueueBody, QueueChangeBody
 from taskyard.dialects.native.render.queues import QueuePage, QueueShown, queue_shown, view_shown
 from taskyard.dialects.native.render.words import reply
-from taskyard.dialects.native.routes.acting import IDEMPOTENT, act
+from taskyard.dialects.native.routes.acting import IDEMPOTENT, act, no_answer
 from taskyard.http.bodies import Body
 from taskyard.http.call import Call
 from taskyard.http.operation import Operation
@@ -58,7 +58,7 @@ async def change_queue(call: Call) -> Response:
 async def delete_queue(call: Call) -> Response:
     """Delete a queue that has no open tasks."""
     queues = call.backend.services.queues
-    return await act(call, lambda records: queues.delete(records, call.actor, call.path["name"]), _nothing)
+    return await act(call, lambda records: queues.delete(records, call.actor, call.path["name"]), no_answer)
 
 
 async def pause_queue(call: Call) -> Response:
@@ -73,10 +73,6 @@ async def resume_queue(call: Call) -> Response:
 
 async def _set(call: Call, move: Callable[[Records, Actor, str], Queue]) -> Response:
     return await act(call, lambda records: move(records, call.actor, call.path["name"]), queue_shown)
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 OPERATIONS: Final = (

@@ -1,6 +1,6 @@
 """Schedules: make, read, change, pause, resume, trigger, delete."""
 
-from typing import Any, Final
+from typing import Final
 
 from starlette.responses import Response
 
@@ -14,7 +14,7 @@ from taskyard.dialects.native.render.schedules import (
 )
 from taskyard.dialects.native.render.tasks import TaskShown, task_shown
 from taskyard.dialects.native.render.words import reply
-from taskyard.dialects.native.routes.acting import IDEMPOTENT, act
+from taskyard.dialects.native.routes.acting import IDEMPOTENT, act, no_answer
 from taskyard.dialects.native.routes.tasks import location
 from taskyard.http.bodies import Body
 from taskyard.http.call import Call
@@ -64,7 +64,9 @@ async def change_schedule(call: Call) -> Response:
 async def delete_schedule(call: Call) -> Response:
     """Delete a schedule; what it has submitted stays, and goes on."""
     schedules = call.backend.services.schedules
-    return await act(call, lambda records: schedules.delete(records, call.actor, call.path["name"]), _nothing)
+    return await act(
+        call, lambda records: schedules.delete(records, call.actor, call.path["name"]), no_answer
+    )
 
 
 async def pause_schedule(call: Call) -> Response:
@@ -100,10 +102,6 @@ async def list_firings(call: Call) -> Response:
     """List the last instants of a schedule and what came of each, newest first."""
     found = await call.backend.read(call.backend.services.schedules.firings, call.actor, call.path["name"])
     return reply(FiringPage(firings=[firing_shown(each) for each in found]))
-
-
-def _nothing(_: Any) -> None:
-    return None
 
 
 OPERATIONS: Final = (
