@@ -57,6 +57,9 @@ class SimulatedWriter(Writer):
         self.waiting.append(job)
         return job.future
 
+    def _takes_turn(self) -> bool:
+        return False
+
     def commit_some(self, most: int) -> None:
         """Let up to *most* of what waits share a commit."""
         batch: list[_Job] = []

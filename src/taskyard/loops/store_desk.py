@@ -226,7 +226,7 @@ class _News:
             self._limited.add(queue)
             self._ends.append(self._store.news.subscribe(f"left:{self._organisation}:{queue}", self._hear))
 
-    def _hear(self) -> None:  # on the writer's thread
+    def _hear(self) -> None:  # on the thread that wrote
         if not self._heard:
             self._heard = True
             try:

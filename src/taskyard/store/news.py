@@ -13,7 +13,7 @@ class News:
     """
     Subscriptions to topics. A hint, never the truth: whoever is woken looks into the store, and looks now and then unwoken.
 
-    Callbacks run on the writer's thread and must only set something.
+    Callbacks run on the thread that wrote and must only set something.
     """
 
     def __init__(self) -> None:

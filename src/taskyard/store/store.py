@@ -43,19 +43,19 @@ class Store:
 
     def write(self, work: Callable[[Records], Answer]) -> Answer:
         """Run *work* in a transaction and return its answer, which is durable then."""
-        return self._writer.write(work).result()
+        return self._writer.write(work)
 
     def write_soon(self, work: Callable[[Records], Answer]) -> "Future[Answer]":
-        return self._writer.write(work)
+        return self._writer.write_soon(work)
 
     def together(self, move: "SetMove[Item, Answer]", items: Sequence[Item]) -> list[Answer | Exception]:
         """Run a move over many, sharing it with whoever asks for the same at the same time."""
-        return self._writer.together(move, items).result()
+        return self._writer.together(move, items)
 
     def together_soon(
         self, move: "SetMove[Item, Answer]", items: Sequence[Item]
     ) -> "Future[list[Answer | Exception]]":
-        return self._writer.together(move, items)
+        return self._writer.together_soon(move, items)
 
     def read(self, work: Callable[[Records], Answer]) -> Answer:
         """Run *work* on what is committed now, all at one moment. Never waits for a writer."""
