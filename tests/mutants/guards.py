@@ -163,9 +163,9 @@ LEASES: Final = (
     guard(
         "lease",
         "a worker lives only as long as its lease",
-        "service/holds.py",
-        "return until is not None and until >= records.now",
-        "return until is not None",
+        WORKERS_SQL,
+        "AND state IN ('active', 'draining') AND lease_until >= {at::now} {for_share}",
+        "AND state IN ('active', 'draining') {for_share}",
         SETTLE_TESTS + "test_a_worker_whose_lease_has_run_out_is_refused_even_before_the_reaper_came_by",
     ),
     guard(

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import pytest
 
+from taskyard.core.worker import Worker
 from taskyard.service import claims, flow, settling, tasks
 from taskyard.service.accounts import Accounts
 from taskyard.service.feed import Feed, FeedPage
@@ -183,6 +184,10 @@ def append_all_but(kind: str) -> Callable[..., None]:
     return append
 
 
+def is_listed(worker: Worker | None) -> bool:
+    return worker is not None and worker.state in ("active", "draining")
+
+
 #: What is replaced, by what, and what the simulation says then.
 REMOVED: Final[dict[str, tuple[Any, str, Any, str]]] = {
     "the limit of a queue": (
@@ -199,7 +204,7 @@ REMOVED: Final[dict[str, tuple[Any, str, Any, str]]] = {
     "the lease of a worker": (
         settling,
         "lives",
-        lambda records, organisation, worker: records.workers.lives_until(organisation, worker) is not None,
+        lambda records, organisation, worker: is_listed(records.workers.get(organisation, worker)),
         "G2 a stale end was taken",
     ),
     "what dead workers held": (Work, "_lose", lambda *_: None, "G4 held by a worker"),

@@ -125,14 +125,13 @@ class StoreDesk:
             missed = self._services.work.unheard(records, self._actor, worker, known)
             if missed:
                 return missed, None  # no more than there was room for then, and there is as much now
-        tasks = self._services.work.claim(records, self._actor, worker, self._lanes, limit)
+        tasks, queues = self._services.work.claim_with_queues(
+            records, self._actor, worker, self._lanes, limit
+        )
         if tasks:
-            self._claimed_at = records.now
+            self._claimed_at = tasks[0].attempted_at
         if len(tasks) == limit:
             return tasks, None
-        queues = records.queues.by_name(
-            self._actor.organisation, sorted({lane.queue for lane in self._lanes})
-        )
         for queue in queues.values():
             if queue.settings.concurrency is not None and self._news is not None:
                 self._news.mind_room(queue.name)

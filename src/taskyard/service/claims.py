@@ -1,6 +1,6 @@
 """Claim: what workers and people are given to do, as the limits of queues allow."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,6 +47,12 @@ class Claims:
         Raises:
             LeaseLost: the worker's lease ran out.
         """
+        return self.claim_with_queues(records, actor, worker, lanes, limit)[0]
+
+    def claim_with_queues(
+        self, records: Records, actor: Actor, worker: str, lanes: Sequence[Lane], limit: int
+    ) -> tuple[list[Task], Mapping[str, Queue]]:
+        """Do the same, and return also the queues of the lanes, by name: who got less than he has room for minds their limits."""
         self._check_lives(records, actor, worker)
         types: dict[str, list[str]] = {}
         for lane in dict.fromkeys(lanes):
@@ -67,7 +73,7 @@ class Claims:
                 claimed += self._claim_queue(records, place, types[name], room)
         for task in claimed:
             self._started(records, task)
-        return claimed
+        return claimed, queues
 
     def unheard(
         self, records: Records, actor: Actor, worker: str, known: Collection[tuple[int, int]]
@@ -132,7 +138,7 @@ class Claims:
                 at_least=at_least,
                 limit=limit,
                 lease_until=place.lease_until,
-                now=records.now,
+                now=records.time,
             )
         locked = records.queues.lock(place.organisation, place.queue)
         if locked is None:
@@ -228,7 +234,7 @@ class Claims:
 
     def _started(self, records: Records, task: Task) -> Task:
         records.events.append_task(
-            "started", task, records.now, {"attempt": task.claims, "holder": task.holder}
+            "started", task, records.time, {"attempt": task.claims, "holder": task.holder}
         )
         return task
 

@@ -12,7 +12,6 @@ from taskyard.core.hold import Hold, Settlement
 from taskyard.core.limits import MAX_LOG_BYTES, MAX_MESSAGE_LENGTH, MAX_NAME_LENGTH
 from taskyard.core.outcome import Done, Failed, Later, Released, Stopped, Waits
 from taskyard.core.task import MAX_LOSSES, Error, Json, Moved, Reason, State, Task
-from taskyard.core.times import to_micros
 from taskyard.service.flow import EVENT, TASK, after_ends, after_slots, answer_event, tell_ready
 from taskyard.service.holds import WORKER, check_one, kept_message, lives, still_stands
 from taskyard.service.payloads import beginning, end, fitting
@@ -174,8 +173,6 @@ class Settling:
         error: Error | None = None,
         message: str | None = None,
     ) -> dict[str, Value]:
-        now = to_micros(records.now)
-        terminal = state in (State.SUCCEEDED, State.FAILED, State.CANCELED)
         return {
             "organisation": hold.organisation,
             "number": hold.number,
@@ -185,13 +182,12 @@ class Settling:
             "reason": reason,
             "run_at": micros(run_at),
             "wake_at": micros(wake_at),
-            "finished_at": now if terminal else None,
             "failed": 0,
             "lost": 0,
             "output": output,
             "error": error_text(error),
             "message": kept_message(message),
-            "now": now,
+            "now": micros(records.time),
         }
 
     def _write(
@@ -228,7 +224,7 @@ class Settling:
                 ended.append(task)
                 if task.state is State.FAILED:
                     data["error"] = from_json(str(errors[task.number]))["code"]
-                records.events.append_task(task.state.value, task, records.now, data)
+                records.events.append_task(task.state.value, task, records.time, data)
                 continue
             if task.state is State.READY:
                 tell_ready(records, task.organisation, task.queue)
@@ -237,7 +233,7 @@ class Settling:
                 if task.state is State.SCHEDULED or task.wakes:
                     records.news.add("due")
             data["state"] = task.state.value
-            records.events.append_task(_still_open_kind(task), task, records.now, data)
+            records.events.append_task(_still_open_kind(task), task, records.time, data)
         after_slots(records, freed)
         after_ends(records, ended)
         return settled

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
 
 from taskyard.core.actor import Actor, Permission
@@ -109,7 +110,7 @@ class Tasks:
             if number is None:  # another process took the key since we looked, or the id was taken
                 answers[position] = self._outrun(records, submission)
                 continue
-            task = answers[position] = _task_of(submission, row, number)
+            task = answers[position] = _task_of(submission, row, number, records.now)
             if submission.new.labels:
                 labels[task.organisation].append((number, submission.new.labels))
             blocks += [(number, TASK, each) for each in blockers.get(position, ())]
@@ -152,20 +153,18 @@ class Tasks:
         check_new_task(new)
         input = fitting("the input", new.input, self._max_payload_bytes, pointer="/input")
         report = fitting("the report", new.report, self._max_payload_bytes, pointer="/report")
-        # Looked up before the time is asked for: a transaction's first statement brings the time along.
         known = self._known_queue(records, actor.organisation, new.queue, queues)
-        now = to_micros(records.now)
-        run_at = now if new.run_at is None else to_micros(new.run_at)
-        if new.start_by is not None and to_micros(new.start_by) <= max(now, run_at):
+        if new.start_by is not None and new.start_by <= max(records.now, new.run_at or records.now):
             raise Invalid(
                 "start_by is not after the time the task may start", pointer="/start_by", code="out_of_range"
             )
+        delayed = new.run_at is not None and new.run_at > records.now
         for pointer, id in (("/parent", new.parent), ("/retry_of", new.retry_of)):
             if id is not None and records.tasks.get(actor.organisation, id) is None:
                 raise Invalid(f"there is no task {id}", pointer=pointer, code="unknown_task")
         if new.id is not None and records.tasks.get(actor.organisation, new.id) is not None:
             raise _id_taken(new.id)
-        state, reason = (State.SCHEDULED, Reason.DELAYED) if run_at > now else (State.READY, None)
+        state, reason = (State.SCHEDULED, Reason.DELAYED) if delayed else (State.READY, None)
         if known is None:
             known = self._queue(records, actor.organisation, new.queue, queues)
         return {
@@ -183,10 +182,10 @@ class Tasks:
             "concurrency_key": new.concurrency_key,
             "concurrency_limit": new.concurrency_limit,
             "weight": new.weight,
-            "run_at": run_at,
+            "run_at": micros(new.run_at or records.time),
             "wake_at": None,
             "start_by": micros(new.start_by),
-            "created_at": now,
+            "created_at": micros(records.time),
             "max_failures": new.max_failures or known,
             "timeout": length(new.timeout),
             "parent": new.parent,
@@ -360,7 +359,6 @@ class Tasks:
                 "reason": None,
                 "run_at": None,
                 "wake_at": None,
-                "finished_at": now,
                 "failed": 0,
                 "lost": 0,
                 "output": None,
@@ -577,10 +575,10 @@ def _canceled(id: str, before: Task | None, after: Task | None) -> Task | Except
     return after
 
 
-def _task_of(submission: Submission, row: Mapping[str, Any], number: int) -> Task:
+def _task_of(submission: Submission, row: Mapping[str, Any], number: int, created_at: datetime) -> Task:
     """Return the task as it was just inserted, without reading it back."""
-    new, created_at = submission.new, from_micros(row["created_at"])
-    run_at = from_micros(row["run_at"])
+    new = submission.new
+    run_at = created_at if row["run_at"] is None else from_micros(row["run_at"])
     return make_task(
         number, row["id"], submission.actor.organisation, new.type, new.queue, STATES[row["state"]], None if row["reason"] is None else str(row["reason"]),
         new.priority, new.target, new.input, new.labels, new.key, new.concurrency_key, new.concurrency_limit, new.weight,

@@ -35,6 +35,13 @@ class Collided(Unavailable):
     """The transaction and another were in one another's way, and the database undid this one: it may simply run again."""
 
 
+class Guessed(BaseException):
+    """
+    The transaction took for granted what is not so: run again, it looks. No Exception, so that no service takes it for a refusal of its
+    own; it goes no further than the writer.
+    """
+
+
 class Connection(Protocol):
     """One connection, used by one thread. Statements are named, and their text is in ``sql/*.sql``."""
 
@@ -55,7 +62,21 @@ class Connection(Protocol):
         ...
 
     def now(self) -> datetime:
-        """Return the database's clock, to the microsecond: the one clock that leases are judged by."""
+        """Return the transaction's time by the database's clock, to the microsecond: the one clock that leases are judged by."""
+        ...
+
+    @property
+    def time_known(self) -> datetime | None:
+        """The same, where it costs nothing to know. A statement puts it in itself where it is given None (``{at:name}``)."""
+        ...
+
+    def prove(self) -> None:
+        """
+        Ask now what this transaction has taken for granted and would ask at its commit: somebody is to be refused.
+
+        Raises:
+            Guessed: it is not so.
+        """
         ...
 
     def announce(self, topics: frozenset[str]) -> None:

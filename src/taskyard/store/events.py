@@ -8,7 +8,7 @@ from taskyard.core.event import Cursor, Event
 from taskyard.core.task import Json, Moved, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
-from taskyard.store.values import from_json, json_text
+from taskyard.store.values import from_json, json_text, micros
 
 BEGINNING: Final = Cursor()
 
@@ -26,7 +26,7 @@ class EventRecords:
         *,
         organisation: int,
         subject: str,
-        at: datetime,
+        at: datetime | None,
         queue: str | None = None,
         type: str | None = None,
         data: Json = None,
@@ -34,7 +34,7 @@ class EventRecords:
         self._gathered.append(
             {
                 "organisation": organisation,
-                "at": to_micros(at),
+                "at": micros(at),
                 "kind": kind,
                 "subject": subject,
                 "queue": queue,
@@ -43,12 +43,12 @@ class EventRecords:
             }
         )
 
-    def append_task(self, kind: str, task: Task | Moved, at: datetime, data: Json = None) -> None:
-        """Append ``task.<kind>``."""
+    def append_task(self, kind: str, task: Task | Moved, at: datetime | None, data: Json = None) -> None:
+        """Append ``task.<kind>``; without a time it is the transaction's."""
         self._gathered.append(
             {
                 "organisation": task.organisation,
-                "at": to_micros(at),
+                "at": micros(at),
                 "kind": f"task.{kind}",
                 "subject": task.id,
                 "queue": task.queue,

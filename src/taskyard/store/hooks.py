@@ -79,8 +79,8 @@ class HookRecords:
             return False
         hooks = self._connection.rows(
             "hooks_for",
-            organisations=list({int(str(event["organisation"])) for event in events}),
-            queues=list({str(event["queue"]) for event in events if event["queue"] is not None}),
+            organisations=sorted({int(str(event["organisation"])) for event in events}),
+            queues=sorted({str(event["queue"]) for event in events if event["queue"] is not None}),
         )
         if not hooks:
             return False

@@ -1,6 +1,7 @@
 """Queues and their settings, and the log of recent starts that rate limits are kept by."""
 
 from datetime import datetime
+from functools import lru_cache
 
 from taskyard.core.queue import Kind, Queue, QueueSettings, RateLimit
 from taskyard.core.times import from_micros, span, span_micros, to_micros
@@ -80,6 +81,7 @@ def _columns(settings: QueueSettings) -> dict[str, Value]:
     }
 
 
+@lru_cache(maxsize=1024)  # every submission and claim reads one, and they seldom change
 def _queue_of(row: Row) -> Queue:
     (number, organisation, name, title, kind, paused, concurrency, rate_count, rate_period, lease, max_failures, retention,
      form, settings, created_at, updated_at) = row  # fmt: skip

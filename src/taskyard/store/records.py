@@ -65,6 +65,11 @@ class Records:
             self._now = self.connection.now()
         return self._now
 
+    @property
+    def time(self) -> datetime | None:
+        """:attr:`now` for what is written only: None where the database puts it in by itself, which saves asking for it."""
+        return self._now if self._now is not None else self.connection.time_known
+
     def begin(self) -> None:
         """Forget the last transaction."""
         self._now = None

@@ -7,7 +7,11 @@ A block begins with ``-- name: word``. Within its text ``{fragment}`` is replace
 * ``{any:name}`` matches any element of a list value: ``WHERE number {any:numbers}``;
 * ``FROM {given}`` is a relation of rows given by the caller, whose columns (always written ``given.column``) and types a line ``-- given: number bigint, state text``
   declares; ``{locked_given}`` is the same with the rows of ``tasks`` of the same ``number`` locked, in that order;
-* ``{where}`` takes the conditions a caller names, each a block that begins with ``-- condition: word``.
+* ``{where}`` takes the conditions a caller names, each a block that begins with ``-- condition: word``;
+* ``{at:name}`` is a time that is the transaction's own where it is NULL: who writes it then need not ask the database first.
+
+A line ``-- usually: the same`` says that a look mostly finds what it found for the same values before, ``-- usually: nothing`` that it
+mostly finds no row. Where asking is dear, an engine may go on as if it were so, and ask before it commits.
 
 A block that begins with ``-- fragment: word`` is text that other blocks share as ``{word}``.
 """
@@ -20,16 +24,18 @@ from importlib.resources import files
 
 _BLOCK = re.compile(r"^-- (name|condition|fragment): (\w+)\s*$", re.MULTILINE)
 _GIVEN = re.compile(r"^-- given: (.+)$", re.MULTILINE)
+_USUALLY = re.compile(r"^-- usually: (.+)$", re.MULTILINE)
 _COMMENT = re.compile(r"^\s*--.*$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One named block: its text with the engine's fragments still open, and the columns of its given rows."""
+    """One named block: its text with the engine's fragments still open, the columns of its given rows, and what it usually answers."""
 
     name: str
     text: str
     given: tuple[tuple[str, str], ...]
+    usually: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +63,7 @@ def parse(*sources: str) -> Texts:
     fragments = {name: _bare(body) for name, body in kinds["fragment"].items()}
     return Texts(
         {
-            name: Statement(name, _filled(_bare(body), fragments), _given(body))
+            name: Statement(name, _filled(_bare(body), fragments), _given(body), _usually(body))
             for name, body in kinds["name"].items()
         },
         {name: _bare(body) for name, body in kinds["condition"].items()},
@@ -81,6 +87,11 @@ def _given(body: str) -> tuple[tuple[str, str], ...]:
         for column in line.split(",")
         if column.strip()
     )
+
+
+def _usually(body: str) -> str | None:
+    found = _USUALLY.search(body)
+    return found[1] if found else None
 
 
 @cache

@@ -27,7 +27,7 @@ class WorkRecords:
         at_least: int,
         limit: int,
         lease_until: datetime | None,
-        now: datetime,
+        now: datetime | None,
     ) -> list[Task]:
         """Give the first *limit* ready tasks of a lane, of priority *at_least*, to *holder*; most urgent first."""
         return _in_claim_order(
@@ -40,7 +40,7 @@ class WorkRecords:
                 at_least=at_least,
                 limit=limit,
                 lease_until=micros(lease_until),
-                now=to_micros(now),
+                now=micros(now),
             )
         )
 
@@ -69,7 +69,7 @@ class WorkRecords:
         return [(number, weight) for number, weight in rows]
 
     def claim_numbers(
-        self, numbers: Sequence[int], *, holder: str, lease_until: datetime | None, now: datetime
+        self, numbers: Sequence[int], *, holder: str, lease_until: datetime | None, now: datetime | None
     ) -> list[Task]:
         if not numbers:
             return []
@@ -79,7 +79,7 @@ class WorkRecords:
                 numbers=list(numbers),
                 holder=holder,
                 lease_until=micros(lease_until),
-                now=to_micros(now),
+                now=micros(now),
             )
         )
 

@@ -47,10 +47,11 @@ class WorkerRecords:
         )
         return row is not None
 
-    def lives_until(self, organisation: int, id: str) -> datetime | None:
-        """Return the end of a worker's lease, if it has not been ended, and keep the reaper from it until the transaction ends."""
-        row = self._connection.row("live_worker", organisation=organisation, id=id)
-        return from_micros(row[0]) if row else None
+    def lives(self, organisation: int, id: str, now: datetime | None) -> bool:
+        """Say whether a worker's lease stands, and keep the reaper from it until the transaction ends."""
+        return (
+            self._connection.row("live_worker", organisation=organisation, id=id, now=micros(now)) is not None
+        )
 
     def lock(self, organisation: int, id: str, now: datetime) -> bool:
         """Say whether the worker's lease stands, and keep it from claiming and settling until the transaction ends."""

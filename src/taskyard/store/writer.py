@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from taskyard.core.errors import Broken, Unavailable
-from taskyard.store.engine import Collided, Connection, Database
+from taskyard.store.engine import Collided, Connection, Database, Guessed
 from taskyard.store.news import News
 from taskyard.store.records import Records
 
@@ -72,7 +72,8 @@ class Writer:
 
     def write(self, work: Callable[[Records], Answer]) -> Answer:
         """Run *work* in a transaction; return its answer once it is on the disk."""
-        return self._now(_Job(work, None, (), Future()))
+        answer: Answer = self._now(_Job(work, None, (), Future()))
+        return answer
 
     def write_soon(self, work: Callable[[Records], Answer]) -> "Future[Answer]":
         """Return a future of what :meth:`write` returns."""
@@ -80,7 +81,8 @@ class Writer:
 
     def together(self, move: "SetMove[Item, Answer]", items: Sequence[Item]) -> list[Answer | Exception]:
         """Run *move* over *items* and whatever else waits for the same move, in one go."""
-        return self._now(_Job(None, move, items, Future()))
+        answers: list[Answer | Exception] = self._now(_Job(None, move, items, Future()))
+        return answers
 
     def together_soon(
         self, move: "SetMove[Item, Answer]", items: Sequence[Item]
@@ -93,7 +95,9 @@ class Writer:
             return self._put(job).result()
         try:
             self._commit([job])
-        except BaseException:  # interrupted by Ctrl-C, wherever it was: the next begins with a fresh connection
+        except (
+            BaseException
+        ):  # interrupted by Ctrl-C, wherever it was: the next begins with a fresh connection
             self._disconnect()
             raise
         finally:
@@ -159,7 +163,7 @@ class Writer:
             return
         try:
             answers, news = self._transacted(batch)
-        except Collided as error:
+        except (Collided, Guessed) as error:
             self._again(batch, error)
             return
         except Exception as error:
@@ -190,17 +194,17 @@ class Writer:
                 records.connection.announce(news)
         return answers, news
 
-    def _again(self, batch: list[_Job], collided: Collided) -> None:
+    def _again(self, batch: list[_Job], collided: Collided | Guessed) -> None:
         """
         Run what collided with another process again, each job in a transaction of its own: alone, a job takes its locks in
-        order, and only one that collides once more is refused.
+        order, and only one that collides once more is refused. A guess that was wrong is nobody's fault.
         """
-        if len(batch) > 1:
+        if len(batch) > 1 and not isinstance(collided, Guessed):
             for job in batch:
                 self._commit([job])
             return
         if batch[0].tries >= MOST_TRIES:
-            self._undone(batch, collided)
+            self._undone(batch, Collided(str(collided)))
             return
         batch[0].tries += 1
         self._commit(batch)
@@ -220,6 +224,7 @@ class Writer:
         except Unavailable:
             raise
         except Exception as error:
+            records.connection.prove()  # who is refused is not refused for what is not so
             records.events.forget(mark)
             records.news = news
             if alone and len(group) == 1:

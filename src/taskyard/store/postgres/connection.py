@@ -17,10 +17,11 @@ from psycopg.pq import TransactionStatus
 
 from taskyard.core.errors import Unavailable
 from taskyard.core.times import from_micros
-from taskyard.store.engine import Row, Value
-from taskyard.store.postgres.pipe import Answer, Command, Pipe
+from taskyard.store.engine import Guessed, Row, Value
+from taskyard.store.postgres.guesses import Guesses, is_check
+from taskyard.store.postgres.pipe import Answer, Bound, Command, Pipe
 from taskyard.store.postgres.refusals import translated
-from taskyard.store.postgres.texts import given_rows, text, wire
+from taskyard.store.postgres.texts import TIME, given_rows, text, wire
 
 if TYPE_CHECKING:
     from taskyard.store.postgres.engine import PostgresDatabase
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 #: How long the plans of the moves are kept: one that was made while a table was empty must not last.
 PLANS_KEPT_S: Final = 2.0
 
-_CLOCK: Final = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"
+_CLOCK: Final = f"SELECT {TIME}"
 _COMMIT: Final = ("COMMIT", None)
 _BEGIN_WRITING: Final = "BEGIN"
 _BEGIN_READING: Final = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
@@ -60,12 +61,21 @@ class PostgresConnection:
         self._topics: frozenset[str] = frozenset()
         self._depth = 0  # how many savepoints are open
         self._planned_at = 0.0
+        self._guesses = Guesses(database.monotonic)
 
     # -- statements ----------------------------------------------------------------------------------------------------------
 
     def rows(self, statement: str, /, *conditions: str, **values: Value) -> list[Row]:
         named = text(statement, conditions)
-        return self._send((named.sql, [wire(values[name]) for name in named.names])).rows()
+        given = [wire(values[name]) for name in named.names]
+        if named.usually is None or not self._writes:
+            return self._send((named.sql, given)).rows()
+        guessed = self._guesses.guess(named, given)
+        if guessed is not None:
+            rows, check = guessed
+            self._waiting.append(check)
+            return rows
+        return self._guesses.learn(named, given, self._send(self._guesses.look(named, given)).rows())
 
     def row(self, statement: str, /, *conditions: str, **values: Value) -> Row | None:
         found = self.rows(statement, *conditions, **values)
@@ -98,6 +108,14 @@ class PostgresConnection:
             assert self._now is not None
         return self._now
 
+    @property
+    def time_known(self) -> datetime | None:
+        return self._now if self._database.now is None else self._database.now()
+
+    def prove(self) -> None:
+        if any(map(is_check, self._waiting)):
+            self._send(self._waiting.pop())
+
     def announce(self, topics: frozenset[str]) -> None:
         self._topics |= topics
 
@@ -110,20 +128,26 @@ class PostgresConnection:
         self._waiting.clear()
         self._clock = None
         try:
-            with translated(self._database.where), self._database.patience.waiting(self._raw):
-                answers = self._pipe.run(commands)
+            answers = self._run(commands)
         except Unavailable:
             if self._begun or command == _COMMIT or not self._cut_off():
                 raise
             # Nothing of this transaction can have been done, and the connection died while nobody looked: begin on a new one.
             self._reopen()
-            with translated(self._database.where), self._database.patience.waiting(self._raw):
-                answers = self._pipe.run(commands)
+            answers = self._run(commands)
         self._begun = True
         if clock is not None:
             [(micros,)] = answers[clock].rows()
             self._now = from_micros(micros)
         return answers[-1]
+
+    def _run(self, commands: Sequence[Bound]) -> list[Answer]:
+        try:
+            with translated(self._database.where), self._database.patience.waiting(self._raw):
+                return self._pipe.run(commands)
+        except Guessed:
+            self._guesses.was_wrong()
+            raise
 
     # -- transactions --------------------------------------------------------------------------------------------------------
 
@@ -149,6 +173,7 @@ class PostgresConnection:
             self._waiting.append((_CLOCK, None))
         unsent = len(self._waiting)
         self._begun, self._now, self._topics = False, None, frozenset()
+        self._guesses.begin()
         try:
             yield
             if self._begun or len(self._waiting) > unsent:
@@ -192,8 +217,9 @@ class PostgresConnection:
 
     @contextmanager
     def savepoint(self) -> Iterator[None]:
-        if any(values is not None for _, values in self._waiting):
-            self._send(self._waiting.pop())  # rows given before must not be refused within
+        if self._gives_rows():
+            self._send(self._waiting.pop())  # what was given before must not be refused within
+        self._guesses.begin()
         self._depth += 1
         name = f"level_{self._depth}"
         marker: Command = (f"SAVEPOINT {name}", None)
@@ -203,19 +229,22 @@ class PostgresConnection:
             yield
             if self._holds(place, marker) and len(self._waiting) == place + 1:
                 self._waiting.pop()  # nothing was done inside
-            elif any(values is not None for _, values in self._waiting):
+            elif self._gives_rows():
                 self._send((f"RELEASE {name}", None))
             else:
                 self._waiting.append((f"RELEASE {name}", None))
         except BaseException:
             if self._holds(place, marker):
-                del self._waiting[place:]
+                self._waiting[place:] = filter(is_check, self._waiting[place:])
             else:
-                self._waiting.clear()
+                self._waiting = list(filter(is_check, self._waiting))
                 self._undo(f"ROLLBACK TO {name}; RELEASE {name}".encode())
             raise
         finally:
             self._depth -= 1
+
+    def _gives_rows(self) -> bool:
+        return any(each[1] is not None and not is_check(each) for each in self._waiting)
 
     def _holds(self, place: int, marker: Command) -> bool:
         return len(self._waiting) > place and self._waiting[place] is marker

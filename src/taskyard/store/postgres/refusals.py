@@ -7,7 +7,7 @@ import psycopg
 from psycopg import errors
 
 from taskyard.core.errors import Unavailable
-from taskyard.store.engine import A_NUL, HALF_A_PAIR, Collided, Duplicate, Unstorable
+from taskyard.store.engine import A_NUL, HALF_A_PAIR, Collided, Duplicate, Guessed, Unstorable
 
 
 @contextmanager
@@ -21,7 +21,7 @@ def translated(where: str) -> Iterator[None]:
         raise Unstorable(HALF_A_PAIR) from None
 
 
-def _ours(error: psycopg.Error, where: str) -> Exception:
+def _ours(error: psycopg.Error, where: str) -> BaseException:
     match error:
         case errors.UntranslatableCharacter():  # \u0000 in the JSON of rows that are given many at a time
             return Unstorable(A_NUL)
@@ -31,6 +31,8 @@ def _ours(error: psycopg.Error, where: str) -> Exception:
             return Unstorable(A_NUL)
         case errors.UniqueViolation():
             return Duplicate(error.diag.constraint_name or str(error))
+        case errors.DivisionByZero():  # what a check does (see guesses.py); no other statement divides
+            return Guessed("what was taken for granted is not so; nothing was changed, try again")
         case errors.DeadlockDetected() | errors.SerializationFailure() | errors.LockNotAvailable():
             return Collided(
                 "others were changing the same tasks at the same time; nothing was changed, try again"

@@ -11,6 +11,8 @@ import msgspec
 from taskyard.store.engine import Value
 from taskyard.store.statements import Statement, shared
 
+#: The transaction's time: that of its beginning, the same for all that it writes.
+TIME: Final = "(extract(epoch FROM now()) * 1000000)::bigint"
 #: KEY SHARE, for who only needs a row to stay: it bars the reaper's FOR UPDATE, but not a heartbeat's UPDATE.
 FRAGMENTS: Final[Mapping[str, str]] = {
     "skip_locked": "FOR UPDATE SKIP LOCKED",
@@ -39,6 +41,7 @@ class Text:
     names: tuple[str, ...]
     answers: bool
     locks_given: bool
+    usually: str | None
 
 
 @cache
@@ -54,7 +57,8 @@ def text(name: str, conditions: tuple[str, ...] = ()) -> Text:
         sql = _by_number_alone(sql)
     sql = sql.replace("{locked_given}", "{given} " + _LOCK).replace("{given}", _relation(statement))
     sql = re.sub(r"\{any:(\w+)\}", r"= ANY(:\1)", sql)
-    return _numbered(sql, locks_given)
+    sql = re.sub(r"\{at:([^}]+)\}", rf"COALESCE(\1, {TIME})", sql)
+    return _numbered(sql, locks_given, statement.usually)
 
 
 def _by_number_alone(sql: str) -> str:
@@ -75,7 +79,7 @@ def _relation(statement: Statement) -> str:
     return f"json_to_recordset({_GIVEN}::json) AS given({columns})"
 
 
-def _numbered(sql: str, locks_given: bool) -> Text:
+def _numbered(sql: str, locks_given: bool, usually: str | None) -> Text:
     names: list[str] = []
 
     def number(found: re.Match[str]) -> str:
@@ -85,7 +89,7 @@ def _numbered(sql: str, locks_given: bool) -> Text:
 
     sql = re.sub(r"(?<!:):([a-z]\w*)", number, sql)
     answers = sql.lstrip().upper().startswith(("SELECT", "WITH")) or "RETURNING" in sql
-    return Text(sql, tuple(names), answers, locks_given)
+    return Text(sql, tuple(names), answers, locks_given, usually)
 
 
 def wire(value: Value) -> str | None:

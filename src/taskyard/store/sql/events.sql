@@ -1,7 +1,7 @@
 -- name: insert_events
 -- given: organisation bigint, at bigint, kind text, subject text, queue text, type text, data text
 INSERT INTO events (tx, organisation, at, kind, subject, queue, type, data)
-SELECT {tx}, given.organisation, given.at, given.kind, given.subject, given.queue, given.type, given.data FROM {given} WHERE true;
+SELECT {tx}, given.organisation, {at:given.at}, given.kind, given.subject, given.queue, given.type, given.data FROM {given} WHERE true;
 
 -- name: read_feed
 -- Below the oldest transaction still open, so that one that commits late is never jumped over.

@@ -43,6 +43,7 @@ SELECT {hook} FROM hooks WHERE number {any:numbers};
 DELETE FROM hooks WHERE organisation = :organisation AND id = :id;
 
 -- name: hooks_for
+-- usually: the same
 -- Who may want to be told of what happened in these queues: looked up once before each commit.
 SELECT number, organisation, events, queue, type FROM hooks
 WHERE  enabled = 1 AND organisation {any:organisations} AND (queue IS NULL OR queue {any:queues});

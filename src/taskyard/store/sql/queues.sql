@@ -17,6 +17,7 @@ SET    title = :title, kind = :kind, paused = :paused, concurrency = :concurrenc
 WHERE  organisation = :organisation AND name = :name;
 
 -- name: get_queue
+-- usually: the same
 SELECT {queue} FROM queues WHERE organisation = :organisation AND name = :name;
 
 -- name: lock_queue
@@ -29,6 +30,7 @@ SELECT {queue} FROM queues WHERE organisation = :organisation AND number = :numb
 SELECT {queue} FROM queues WHERE organisation = :organisation ORDER BY number;
 
 -- name: queues_by_name
+-- usually: the same
 SELECT {queue} FROM queues WHERE organisation = :organisation AND name {any:names};
 
 -- name: every_queue

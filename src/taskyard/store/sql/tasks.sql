@@ -17,7 +17,7 @@ INSERT INTO tasks (id, organisation, type, queue, state, reason, priority, targe
                    schedule, rule, retry_of, report, actor, origin, trace)
 SELECT given.id, given.organisation, given.type, given.queue, given.state, given.reason, given.priority,
        given.target, given.input, given.labels, given.key, given.concurrency_key, given.concurrency_limit,
-       given.weight, given.run_at, given.wake_at, given.start_by, given.created_at, given.created_at,
+       given.weight, {at:given.run_at}, given.wake_at, given.start_by, {at:given.created_at}, {at:given.created_at},
        given.max_failures, given.timeout, given.parent, given.schedule, given.rule, given.retry_of,
        given.report, given.actor, given.origin, given.trace
 FROM   {given}

@@ -9,13 +9,13 @@ tasks.concurrency_key, tasks.wake_at
 WITH picked AS MATERIALIZED (
     SELECT number FROM tasks
     WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
-    AND    priority >= :at_least AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
+    AND    priority >= :at_least AND (start_by IS NULL OR start_by > {at::now} OR started_at IS NOT NULL)
     ORDER BY priority DESC, run_at, number
     LIMIT  :limit {skip_locked}
 )
 UPDATE tasks
 SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
-       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
+       started_at = COALESCE(started_at, {at::now}), attempted_at = {at::now}, updated_at = {at::now}
 WHERE  number {any_picked} AND (state || '') = 'ready'
 RETURNING {task};
 
@@ -31,7 +31,7 @@ LIMIT  :limit {skip_locked};
 -- name: claim_numbers
 UPDATE tasks
 SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,
-       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now
+       started_at = COALESCE(started_at, {at::now}), attempted_at = {at::now}, updated_at = {at::now}
 WHERE  number {any:numbers} AND (state || '') = 'ready'
 RETURNING {task};
 
@@ -87,15 +87,15 @@ SELECT {task} FROM tasks WHERE number {any:numbers} AND (state || '') = 'running
 
 -- name: settle_attempts
 -- given: organisation bigint, number bigint, claims bigint, holder text, state text, reason text, run_at bigint, wake_at bigint
--- given: finished_at bigint, failed bigint
--- given: lost bigint, output text, error text, message text, now bigint
+-- given: failed bigint, lost bigint, output text, error text, message text, now bigint
 -- The fence: only the holder of this very attempt may end it.
 UPDATE tasks
-SET    state = given.state, reason = given.reason, run_at = COALESCE(given.run_at, tasks.run_at), wake_at = given.wake_at, finished_at = given.finished_at,
+SET    state = given.state, reason = given.reason, run_at = COALESCE(given.run_at, tasks.run_at), wake_at = given.wake_at,
+       finished_at = CASE WHEN given.state IN ('succeeded', 'failed', 'canceled') THEN {at:given.now} END,
        failures = tasks.failures + given.failed, losses = tasks.losses + given.lost,
        output = given.output, error = given.error, message = COALESCE(given.message, tasks.message),
-       settled_by = CASE WHEN given.finished_at IS NOT NULL THEN tasks.holder END,
-       holder = NULL, lease_until = NULL, updated_at = given.now
+       settled_by = CASE WHEN given.state IN ('succeeded', 'failed', 'canceled') THEN tasks.holder END,
+       holder = NULL, lease_until = NULL, updated_at = {at:given.now}
 FROM   {locked_given}
 WHERE  tasks.number = given.number AND tasks.claims = given.claims AND tasks.holder = given.holder AND tasks.state = 'running'
 AND    tasks.organisation = given.organisation
@@ -207,6 +207,7 @@ ORDER BY +number LIMIT :limit;
 INSERT INTO blockers (task, kind, subject) SELECT given.task, given.kind, given.subject FROM {given} WHERE true ON CONFLICT DO NOTHING;
 
 -- name: blocked_by
+-- usually: nothing
 SELECT DISTINCT task FROM blockers WHERE kind = :kind AND subject {any:subjects} ORDER BY task;
 
 -- name: delete_blockers_of_subjects

@@ -13,10 +13,10 @@ WHERE  id = :id AND organisation = :organisation AND lease_until >= :now AND sta
 RETURNING id;
 
 -- name: live_worker
+-- usually: the same
 -- Locked for the reaper only: it must not take away what is being claimed or settled right now.
--- Whether the lease stands is for the caller to say, who need not know the time to ask.
-SELECT lease_until FROM workers
-WHERE  id = :id AND organisation = :organisation AND state IN ('active', 'draining') {for_share};
+SELECT 1 FROM workers
+WHERE  id = :id AND organisation = :organisation AND state IN ('active', 'draining') AND lease_until >= {at::now} {for_share};
 
 -- name: lock_worker
 -- For who ends it: waits for what it is claiming or settling right now, and lets no more begin.

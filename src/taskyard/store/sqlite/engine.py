@@ -75,6 +75,7 @@ def _text(name: str, conditions: tuple[str, ...] = (), rows: int = 1) -> str:
         for position, (column, _) in enumerate(statement.given, start=1):
             text = re.sub(rf"\bgiven\.{column}\b", f"?{position}", text)
     text = re.sub(r"\{any:(\w+)\}", r"IN (SELECT value FROM json_each(:\1))", text)
+    text = re.sub(r"\{at:([^}]+)\}", r"\1", text)
     for fragment, replacement in FRAGMENTS.items():
         text = text.replace("{" + fragment + "}", replacement)
     return text
@@ -208,6 +209,12 @@ class SqliteConnection:
 
     def now(self) -> datetime:
         return self._clock()
+
+    @property
+    def time_known(self) -> datetime | None:
+        return self._clock()
+
+    def prove(self) -> None: ...
 
     def announce(self, topics: frozenset[str]) -> None:
         self._topics |= topics
