@@ -213,7 +213,7 @@ class Yard:
 
         opened = self.open_parts()
         submission = Submission(opened.actor, self.handlers.new_task(what, input, **options))
-        [answer] = opened.store.together(opened.services.tasks.submit, [submission])
+        [answer] = opened.store.together(opened.services.tasks.submit_soon, [submission])
         if isinstance(answer, Exception):
             raise answer
         return answer

@@ -49,7 +49,7 @@ class Process:
         self.alive, self.paused, self.blocked_until = True, False, world.clock
         self.store = SimulatedStore(world.disk, world.is_slow)
         self.services = build_services(world.new_id, world.rng.random)
-        self.once = Repeats(self.services.accounts, self.services.tasks.submit)
+        self.once = Repeats(self.services.accounts, self.services.tasks.submit_soon)
         self.ticking: list[tuple[Loop, float]] = []
         if self.serves:
             supervisor = server_loops(

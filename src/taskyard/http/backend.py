@@ -50,7 +50,7 @@ class Backend:
         self.keys = KeyRing(store, services.accounts)
         self.feed = FeedReader(store)
         self.bells = Bells(store)
-        self.submissions: Repeats[Submission, Task] = Repeats(services.accounts, services.tasks.submit)
+        self.submissions: Repeats[Submission, Task] = Repeats(services.accounts, services.tasks.submit_soon)
 
     async def write(
         self,

@@ -17,7 +17,7 @@ from taskyard.http.refusal import Malformed
 from taskyard.service.accounts import Accounts
 from taskyard.store.accounts import Reply
 from taskyard.store.records import Records
-from taskyard.store.writer import SetMove
+from taskyard.store.writer import Answers, SetMove
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
@@ -102,10 +102,15 @@ class Repeats(Generic[Item, Answer]):
             self._accounts.keep(records, once.actor, once.key, shown(answer))
         return answer
 
-    def many(
+    def many(self, records: Records, items: "Sequence[Keyed[Item, Answer]]") -> Answers[Answer | Replayed]:
+        """Do what was not done before; the answer for each, in order, is its own, the one given before, or its refusal."""
+        if all(each.once is None for each in items):
+            return self._move(records, [each.item for each in items])
+        return self._many(records, items)
+
+    def _many(
         self, records: Records, items: "Sequence[Keyed[Item, Answer]]"
     ) -> list[Answer | Replayed | Exception]:
-        """Do what was not done before; the answer for each, in order, is its own, the one given before, or its refusal."""
         answers: list[Answer | Replayed | Exception | None] = [None] * len(items)
         first: set[tuple[int, str, str]] = set()
         todo: list[int] = []
@@ -122,6 +127,8 @@ class Repeats(Generic[Item, Answer]):
                 first.add(each.once.place)
             todo.append(position)
         done = self._move(records, [items[position].item for position in todo])
+        if callable(done):  # the answers are to be kept in this transaction
+            done = done()
         for position, answer in zip(todo, done, strict=True):
             answers[position] = answer
             once = items[position].once
@@ -129,7 +136,7 @@ class Repeats(Generic[Item, Answer]):
                 self._accounts.keep(records, once.actor, once.key, items[position].shown(answer))
         repeats = [items[position] for position, answer in enumerate(answers) if answer is None]
         if repeats:  # the first of each has its answer kept now; if it was refused, the next one is tried
-            rest = iter(self.many(records, repeats))
+            rest = iter(self._many(records, repeats))
             answers = [next(rest) if answer is None else answer for answer in answers]
         return [answer for answer in answers if answer is not None]
 

@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Final
 
 from taskyard.core.actor import Actor, Permission
@@ -73,17 +74,27 @@ class Tasks:
         Refusals:
             Forbidden, Invalid, TooLarge, Conflict.
         """
-        answers: list[Task | Exception | None] = [None] * len(submissions)
-        # What repeats a key or an id is submitted after what it repeats, as if it had come later.
-        for positions in _rounds(submissions):
-            some = self._submit(records, [submissions[position] for position in positions])
-            for position, answer in zip(positions, some, strict=True):
-                answers[position] = answer
-        return [answer for answer in answers if answer is not None]
+        return self.submit_soon(records, submissions)()
 
-    def _submit(self, records: Records, submissions: Sequence[Submission]) -> list[Task | Exception]:
+    def submit_soon(
+        self, records: Records, submissions: Sequence[Submission]
+    ) -> Callable[[], list[Task | Exception]]:
+        """Do the same, but give the answers when they are asked for, at the latest after the commit: none of it waits for them."""
+        rounds = _rounds(submissions)
+        if len(rounds) == 1:
+            return self._submit(records, submissions)
+        answers: dict[int, Task | Exception] = {}
+        # What repeats a key or an id is submitted after what it repeats, as if it had come later.
+        for positions in rounds:
+            some = self._submit(records, [submissions[position] for position in positions])
+            answers.update(zip(positions, some(), strict=True))
+        return lambda: [answers[position] for position in range(len(submissions))]
+
+    def _submit(
+        self, records: Records, submissions: Sequence[Submission]
+    ) -> Callable[[], list[Task | Exception]]:
         """Submit many of which no two have the same key or id."""
-        answers: list[Task | Exception | None] = [None] * len(submissions)
+        answers: dict[int, Task | Exception] = {}
         rows: dict[int, dict[str, Value]] = {}
         queues: dict[tuple[int, str], int] = {}
         for position, submission in enumerate(submissions):
@@ -99,31 +110,76 @@ class Tasks:
                 answers[position] = refusal
         blockers = self._blockers(records, submissions, rows)
         self._limit(records, submissions, rows)
-        named = any(submissions[position].new.id is not None for position in rows)
+        if blockers or any(_needs_its_number(submissions[position].new) for position in rows):
+            numbers = self._insert_now(records, submissions, rows, answers)
+            self._hang_on(records, submissions, rows, blockers, numbers)
+            inserted: Callable[[], Mapping[str, int]] = partial(dict, numbers)
+        else:
+            inserted = records.tasks.insert_soon(list(rows.values()))
+        for position, row in rows.items():
+            self._tell_submitted(records, submissions[position], row)
+
+        def answered() -> list[Task | Exception]:
+            numbers, now = inserted(), records.now
+            for position, row in rows.items():
+                answers[position] = _task_of(submissions[position], row, numbers[str(row["id"])], now)
+            return [answers[position] for position in range(len(submissions))]
+
+        return answered
+
+    def _insert_now(
+        self,
+        records: Records,
+        submissions: Sequence[Submission],
+        rows: dict[int, dict[str, Value]],
+        answers: dict[int, Task | Exception],
+    ) -> dict[str, int]:
+        """Insert tasks and return their numbers by id; what does not go in is taken from *rows* and answered."""
         wanted = list(rows.values())
+        named = any(submissions[position].new.id is not None for position in rows)
         numbers = self._insert_named(records, wanted) if named else records.tasks.insert(wanted)
+        for position, row in list(rows.items()):
+            if row["id"] not in numbers:  # another process took the key since we looked, or the id was taken
+                answers[position] = self._outrun(records, submissions[position])
+                del rows[position]
+        return numbers
+
+    def _hang_on(
+        self,
+        records: Records,
+        submissions: Sequence[Submission],
+        rows: Mapping[int, dict[str, Value]],
+        blockers: Mapping[int, Sequence[str]],
+        numbers: Mapping[str, int],
+    ) -> None:
+        """Write the labels and blockers of what went in."""
         labels: dict[int, list[tuple[int, Mapping[str, str]]]] = defaultdict(list)
         blocks: list[tuple[int, str, str]] = []
         for position, row in rows.items():
-            submission = submissions[position]
-            number = numbers.get(str(row["id"]))
-            if number is None:  # another process took the key since we looked, or the id was taken
-                answers[position] = self._outrun(records, submission)
-                continue
-            task = answers[position] = _task_of(submission, row, number, records.now)
+            submission, number = submissions[position], numbers[str(row["id"])]
             if submission.new.labels:
-                labels[task.organisation].append((number, submission.new.labels))
+                labels[submission.actor.organisation].append((number, submission.new.labels))
             blocks += [(number, TASK, each) for each in blockers.get(position, ())]
-            records.events.append_task("submitted", task, records.now, {"state": task.state.value})
-            if task.state is State.READY:
-                tell_ready(records, task.organisation, task.queue)
-            elif task.state is State.SCHEDULED:
-                records.news.add("due")
         for organisation, each in labels.items():
             records.tasks.label(organisation, each)
         if blocks:
             records.work.block(blocks)
-        return [answer for answer in answers if answer is not None]
+
+    def _tell_submitted(self, records: Records, submission: Submission, row: Mapping[str, Value]) -> None:
+        organisation, new = submission.actor.organisation, submission.new
+        records.events.append(
+            "task.submitted",
+            organisation=organisation,
+            subject=str(row["id"]),
+            queue=new.queue,
+            type=new.type,
+            at=records.time,
+            data={"state": row["state"]},
+        )
+        if row["state"] == State.READY.value:
+            tell_ready(records, organisation, new.queue)
+        elif row["state"] == State.SCHEDULED.value:
+            records.news.add("due")
 
     def _insert_named(self, records: Records, rows: Sequence[dict[str, Value]]) -> dict[str, int]:
         """Insert tasks of which some come with an id; one whose id is taken, anywhere on the server, does not go in."""
@@ -573,6 +629,11 @@ def _canceled(id: str, before: Task | None, after: Task | None) -> Task | Except
     if before.state in (State.SUCCEEDED, State.FAILED):
         return WrongState(id, before.state, "cancel", ACTIONS[before.state])
     return after
+
+
+def _needs_its_number(new: NewTask) -> bool:
+    """Say whether something hangs on the number of a task in the transaction that inserts it, or on whether it goes in at all."""
+    return new.key is not None or new.id is not None or bool(new.labels)
 
 
 def _task_of(submission: Submission, row: Mapping[str, Any], number: int, created_at: datetime) -> Task:

@@ -61,6 +61,12 @@ class Connection(Protocol):
         """Run *statement*, whose text reads ``{given}``, for all of *given* at once; return every row, in no promised order."""
         ...
 
+    def rows_to_come(
+        self, statement: str, given: Sequence[Mapping[str, Value]], /
+    ) -> Callable[[], list[Row]]:
+        """Do the same, but ask for the rows no sooner than the returned function is called, which may be after the commit."""
+        ...
+
     def now(self) -> datetime:
         """Return the transaction's time by the database's clock, to the microsecond: the one clock that leases are judged by."""
         ...

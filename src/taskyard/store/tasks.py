@@ -1,6 +1,6 @@
 """Tasks as records: insert, read, list, and what hangs on them (labels, results, steps, logs)."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -142,6 +142,11 @@ class TaskRecords:
     def insert(self, rows: Sequence[Mapping[str, Value]]) -> dict[str, int]:
         """Insert tasks; return the numbers of those that went in by id. One whose key is taken by an open task does not."""
         return dict(self._connection.rows_for_each("insert_tasks", rows))
+
+    def insert_soon(self, rows: Sequence[Mapping[str, Value]]) -> Callable[[], dict[str, int]]:
+        """Do the same for tasks without a key; the numbers may be asked for after the commit, which saves waiting for them before."""
+        inserted = self._connection.rows_to_come("insert_tasks", rows)
+        return lambda: dict(inserted())
 
     def label(self, organisation: int, labels: Iterable[tuple[int, Mapping[str, str]]]) -> None:
         """Index the labels of tasks, given as (task number, labels)."""

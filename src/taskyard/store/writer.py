@@ -23,8 +23,10 @@ from taskyard.store.records import Records
 
 Item = TypeVar("Item")
 Answer = TypeVar("Answer")
-#: A move over many: takes and returns lists of the same length, refusals among the answers as exceptions.
-SetMove = Callable[[Records, Sequence[Item]], list[Answer | Exception]]
+#: The answers to many, in their order, refusals among them as exceptions; as a function they are asked for after the commit.
+Answers = Sequence[Answer | Exception] | Callable[[], Sequence[Answer | Exception]]
+#: A move over many.
+SetMove = Callable[[Records, Sequence[Item]], Answers[Answer]]
 
 #: How much shares one commit at most, so that one slow batch delays nobody for long.
 MOST_ITEMS: Final = 500
@@ -166,6 +168,10 @@ class Writer:
         except (Collided, Guessed) as error:
             self._again(batch, error)
             return
+        except _Apart:
+            for job in batch:
+                self._commit([job])
+            return
         except Exception as error:
             self._undone(batch, error)
             return
@@ -182,17 +188,18 @@ class Writer:
     ) -> tuple[list[tuple[_Job, Any, Exception | None]], frozenset[str]]:
         """Run a batch in one transaction; return the answers, which count now, and what there is news of."""
         groups = _grouped(batch)
-        answers: list[tuple[_Job, Any, Exception | None]] = []
         records = self._connected()
         records.begin()
         with records.connection.transaction():
-            for group in groups:
-                answers += self._ran(records, group, alone=len(groups) == 1)
+            if len(groups) == 1:
+                done = [self._alone(records, groups[0])]
+            else:
+                done = [each for group in groups for each in self._beside(records, group)]
             records.end()
             news = frozenset(records.news)
             if news:
                 records.connection.announce(news)
-        return answers, news
+        return [each for group, answers in done for each in _split(group, answers)], news
 
     def _again(self, batch: list[_Job], collided: Collided | Guessed) -> None:
         """
@@ -209,29 +216,31 @@ class Writer:
         batch[0].tries += 1
         self._commit(batch)
 
-    def _ran(
-        self, records: Records, group: list[_Job], *, alone: bool
-    ) -> list[tuple[_Job, Any, Exception | None]]:
-        """Run one group; when a shared move fails, run its parts one by one, so that only the culprit fails."""
-        mark, news = records.events.mark(), set(records.news)
+    def _alone(self, records: Records, group: list[_Job]) -> tuple[list[_Job], Any]:
+        """Run the only group of a transaction; when it fails it has failed as a whole."""
         try:
-            if alone and len(group) == 1:
-                return [(group[0], _answered(records, group), None)]
-            with records.connection.savepoint():
-                return list(
-                    zip(group, _split(group, _answered(records, group)), [None] * len(group), strict=True)
-                )
+            return group, _answered(records, group)
         except Unavailable:
             raise
         except Exception as error:
             records.connection.prove()  # who is refused is not refused for what is not so
+            raise (_Refused(error) if len(group) == 1 else _Apart()) from error
+
+    def _beside(self, records: Records, group: list[_Job]) -> list[tuple[list[_Job], Any]]:
+        """Run one group of several; when a shared move fails, run its parts one by one, so that only the culprit fails."""
+        mark, news = records.events.mark(), set(records.news)
+        try:
+            with records.connection.savepoint():
+                return [(group, _answered(records, group))]
+        except Unavailable:
+            raise
+        except Exception as error:
+            records.connection.prove()
             records.events.forget(mark)
             records.news = news
-            if alone and len(group) == 1:
-                raise _Refused(error) from error
             if len(group) == 1:
-                return [(group[0], None, error)]
-            return [done for job in group for done in self._ran(records, [job], alone=False)]
+                return [(group, _Refused(error))]
+            return [done for job in group for done in self._beside(records, [job])]
 
     def _undone(self, batch: list[_Job], error: Exception) -> None:
         if isinstance(error, _Refused):
@@ -258,8 +267,12 @@ class Writer:
                 connection.close()
 
 
+class _Apart(Exception):
+    """Jobs that shared a transaction failed by the fault of one of them: it is undone, and each runs on its own."""
+
+
 class _Refused(Exception):
-    """The only job of a batch failed by its own fault: its transaction is undone, the connection is fine."""
+    """A job failed by its own fault: what it did is undone, the connection is fine."""
 
     def __init__(self, reason: Exception) -> None:
         super().__init__(str(reason))
@@ -290,11 +303,17 @@ def _answered(records: Records, group: list[_Job]) -> Any:
     return group[0].move(records, [item for job in group for item in job.items])
 
 
-def _split(group: list[_Job], answers: Any) -> list[Any]:
-    if group[0].work is not None or len(group) == 1:
-        return [answers]
-    parts, start = [], 0
+def _split(group: list[_Job], answers: Any) -> list[tuple[_Job, Any, Exception | None]]:
+    """Return what came of each job: its answer or its refusal."""
+    if isinstance(answers, _Refused):
+        return [(group[0], None, answers.reason)]
+    if group[0].work is not None:
+        return [(group[0], answers, None)]
+    if callable(answers):
+        answers = answers()
+    parts: list[tuple[_Job, Any, Exception | None]] = []
+    start = 0
     for job in group:
-        parts.append(answers[start : start + len(job.items)])
+        parts.append((job, answers[start : start + len(job.items)], None))
         start += len(job.items)
     return parts

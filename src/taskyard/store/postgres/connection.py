@@ -6,7 +6,7 @@ that are inserted without an answer) travels with the next statement in one go, 
 left along, the notification included.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -57,7 +57,8 @@ class PostgresConnection:
         self._waiting: list[Command] = []
         self._begun = False  # whether the transaction that is open here has reached the server
         self._now: datetime | None = None
-        self._clock: int | None = None  # which of what waits asks for the time
+        self._asks_time = False  # whether something of what waits does
+        self._wanted: dict[int, tuple[Command, Callable[[Answer], object]]] = {}  # by the id of the command
         self._topics: frozenset[str] = frozenset()
         self._depth = 0  # how many savepoints are open
         self._planned_at = 0.0
@@ -95,16 +96,29 @@ class PostgresConnection:
             return []
         return self._send(command).rows()
 
+    def rows_to_come(
+        self, statement: str, given: Sequence[Mapping[str, Value]], /
+    ) -> Callable[[], list[Row]]:
+        if not given:
+            return list
+        named = text(statement)
+        answers: list[Answer] = []
+        self._ask((named.sql, [given_rows(named, given)]), answers.append)
+
+        def rows() -> list[Row]:
+            if not answers:  # it still waits
+                self._send(self._waiting.pop())
+            return answers[0].rows()
+
+        return rows
+
     def now(self) -> datetime:
         if self._database.now is not None:
             return self._database.now()
         if self._now is None:
-            self._waiting, waiting = [], self._waiting
-            if self._clock is None:
-                self._clock = len(waiting)
-                waiting.append((_CLOCK, None))
-            *self._waiting, last = waiting
-            self._send(last)
+            if not self._asks_time:
+                self._ask_time()
+            self._send(self._waiting.pop())
             assert self._now is not None
         return self._now
 
@@ -121,12 +135,12 @@ class PostgresConnection:
 
     def _send(self, command: Command) -> Answer:
         """Send what waits and *command* in one go; return what came of *command*."""
+        sent = [*self._waiting, command]
         with translated(self._database.where):
             # Before anything is sent or forgotten: of what cannot be sent, what waits knows nothing.
-            commands = self._pipe.bound([*self._waiting, command])
-        clock = self._clock
+            commands = self._pipe.bound(sent)
         self._waiting.clear()
-        self._clock = None
+        self._asks_time = False
         try:
             answers = self._run(commands)
         except Unavailable:
@@ -136,10 +150,24 @@ class PostgresConnection:
             self._reopen()
             answers = self._run(commands)
         self._begun = True
-        if clock is not None:
-            [(micros,)] = answers[clock].rows()
-            self._now = from_micros(micros)
+        for each, answer in zip(sent, answers, strict=True):
+            if id(each) in self._wanted:
+                _, hear = self._wanted.pop(id(each))
+                hear(answer)
         return answers[-1]
+
+    def _ask(self, command: Command, hear: Callable[[Answer], object]) -> None:
+        """Let *command* wait; *hear* is told what came of it."""
+        self._waiting.append(command)
+        self._wanted[id(command)] = command, hear
+
+    def _ask_time(self) -> None:
+        self._asks_time = True
+        self._ask((_CLOCK, None), self._hear_time)
+
+    def _hear_time(self, answer: Answer) -> None:
+        [(micros,)] = answer.rows()
+        self._now = from_micros(micros)
 
     def _run(self, commands: Sequence[Bound]) -> list[Answer]:
         try:
@@ -166,11 +194,10 @@ class PostgresConnection:
         elif self._writes and self._database.monotonic() - self._planned_at > PLANS_KEPT_S:
             self._waiting.append(("DISCARD PLANS", None))
             self._planned_at = self._database.monotonic()
-        self._clock = None
+        self._wanted.clear()
         if self._writes and self._database.now is None:
             # Asked along with the first statement: nearly every move needs it, and alone it would cost a round trip.
-            self._clock = len(self._waiting)
-            self._waiting.append((_CLOCK, None))
+            self._ask_time()
         unsent = len(self._waiting)
         self._begun, self._now, self._topics = False, None, frozenset()
         self._guesses.begin()
@@ -183,7 +210,7 @@ class PostgresConnection:
             raise
         finally:
             self._waiting.clear()
-            self._begun, self._clock = False, None
+            self._begun, self._asks_time = False, False
 
     def _commit(self) -> None:
         if self._topics and self._database.notify:

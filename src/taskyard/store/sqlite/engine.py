@@ -207,6 +207,12 @@ class SqliteConnection:
                 row for text, values in _runs(statement, given) for row in self._raw.execute(text, values)
             ]
 
+    def rows_to_come(
+        self, statement: str, given: Sequence[Mapping[str, Value]], /
+    ) -> Callable[[], list[Row]]:
+        rows = self.rows_for_each(statement, given)
+        return lambda: rows
+
     def now(self) -> datetime:
         return self._clock()
 
