@@ -14,9 +14,13 @@ class News:
     Subscriptions to topics. A hint, never the truth: whoever is woken looks into the store, and looks now and then unwoken.
 
     Callbacks run on the thread that wrote and must only set something.
+
+    Args:
+        heard: Called with each subscription: from the first on somebody hears.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
+        self._heard = heard
         self._lock = threading.Lock()
         self._ears: dict[int, tuple[str, Callable[[], None]]] = {}
         self._next = 0
@@ -27,7 +31,13 @@ class News:
             number = self._next
             self._next += 1
             self._ears[number] = (prefix, callback)
+        self._heard()
         return lambda: self._unsubscribe(number)
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether anybody has ever subscribed."""
+        return self._next > 0
 
     def _unsubscribe(self, number: int) -> None:
         with self._lock:

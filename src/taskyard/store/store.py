@@ -33,12 +33,13 @@ class Store:
 
     def __init__(self, database: Database, failed: Callable[[Exception], None] = lambda _: None) -> None:
         self.database = database
-        self.news = News()
+        self.news = News(self._start_listener)
         self._writer = Writer(database, self.news, failed)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._local = threading.local()
         self._connections: list[Connection] = []
         self._lock = threading.Lock()
+        self._listens = False
         self._listener: threading.Thread | None = None
 
     def write(self, work: Callable[[Records], Answer]) -> Answer:
@@ -84,10 +85,15 @@ class Store:
         records.connection.close()
 
     def listen(self) -> None:
-        """Begin to hear the news of other processes on this database."""
-        if self._listener is None:
-            self._listener = threading.Thread(target=self._hear, name="listener", daemon=True)
-            self._listener.start()
+        """Hear also the news of other processes on this database, from the first subscription on: who only submits need not be woken."""
+        self._listens = True
+        self._start_listener()
+
+    def _start_listener(self) -> None:
+        with self._lock:
+            if self._listens and self.news.is_heard and self._listener is None:
+                self._listener = threading.Thread(target=self._hear, name="listener", daemon=True)
+                self._listener.start()
 
     def _hear(self) -> None:
         for topics in self.database.listen():

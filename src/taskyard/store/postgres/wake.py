@@ -4,7 +4,7 @@ Wake-ups across hosts: one NOTIFY per commit, inside it, and a connection of its
 A hint only: what is missed while the connection is away is found by polling, and a pooler lets nothing through at all.
 """
 
-import selectors
+import select
 import socket
 from collections.abc import Callable, Iterator
 from typing import Any, Final
@@ -63,8 +63,11 @@ class Notifications:
                 opened.raw.close()
 
     def _heard(self, raw: psycopg.Connection[Any]) -> Iterator[frozenset[str]]:
+        readable = select.poll()
+        readable.register(self._bell, select.POLLIN)
+        readable.register(raw.fileno(), select.POLLIN)
         while not self._closed:
-            self._wait(None, raw.fileno())
+            readable.poll()
             raw.pgconn.consume_input()
             topics: set[str] = set()
             while (notification := raw.pgconn.notifies()) is not None:
@@ -74,12 +77,11 @@ class Notifications:
             if topics:
                 yield frozenset(topics)
 
-    def _wait(self, seconds: float | None, *also: int) -> None:
-        """Wait until one of *also* can be read, :meth:`close` is called, or *seconds* are over."""
-        with selectors.DefaultSelector() as selector:
-            for readable in (self._bell.fileno(), *also):
-                selector.register(readable, selectors.EVENT_READ)
-            selector.select(seconds)
+    def _wait(self, seconds: float) -> None:
+        """Wait until :meth:`close` is called, or *seconds* are over."""
+        readable = select.poll()
+        readable.register(self._bell, select.POLLIN)
+        readable.poll(seconds * 1000)
 
     def close(self) -> None:
         self._closed = True

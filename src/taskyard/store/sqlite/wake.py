@@ -55,6 +55,7 @@ class Datagrams:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
             self._bind(receiver, mine)
             try:
+                yield ANYTHING  # whatever was told before we listened
                 while not self._closed:
                     message = receiver.recv(MAX_DATAGRAM_BYTES)
                     yield frozenset(message.decode().split("\n")) if message != b"*" else ANYTHING
