@@ -93,6 +93,43 @@ def test_news_reach_who_subscribed_in_another_process(stores):
     assert woken.is_set()
 
 
+def test_what_is_quiet_wakes_only_who_wants_to_hear_it(address, stores):
+    database = address()
+    ear, store = Ear(database), stores()
+    heard(ear, store, "first")
+    tell(store, "feed", "left:1:images")
+    tell(store, "feed", "ready:1:images")
+    said = set()
+    while "ready:1:images" not in said:
+        news = ear.next()
+        assert news != {"feed", "left:1:images"}
+        said |= news
+
+    database.hear_all()
+    assert "left:1:images" in heard(ear, store, "left:1:images")
+    database.close()
+
+
+def test_who_subscribes_to_what_is_quiet_hears_it(stores):
+    listening, telling = stores(listen=True), stores()
+    woken = threading.Event()
+    listening.news.subscribe("ready:1:images", lambda: None)
+    listening.news.subscribe("feed", woken.set)
+    woken.clear()
+    for _ in range(2):  # once because news may have been missed before, and once for what is told now
+        while not woken.wait(0.05):
+            tell(telling, "feed")
+        woken.clear()
+
+
+def test_who_subscribes_to_nothing_is_not_woken(stores):
+    others = set(threading.enumerate())
+    listening = stores(listen=True)
+    assert "listener" not in {thread.name for thread in set(threading.enumerate()) - others}
+    listening.news.subscribe("ready:1:images", lambda: None)
+    assert "listener" in {thread.name for thread in set(threading.enumerate()) - others}
+
+
 def test_what_is_undone_wakes_nobody(address, stores):
     database = address()
     ear, store = Ear(database), stores()

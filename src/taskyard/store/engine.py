@@ -131,7 +131,14 @@ class Database(Protocol):
         ...
 
     def listen(self) -> Iterator[frozenset[str]]:
-        """Yield the topics other processes announce, until :meth:`close`. May wake for nothing; may miss some."""
+        """
+        Yield the topics other processes announce, until :meth:`close`. May wake for nothing; may miss some, and until :meth:`hear_all`
+        misses what is quiet.
+        """
+        ...
+
+    def hear_all(self) -> None:
+        """Let :meth:`listen` yield the quiet topics too, from now on."""
         ...
 
     def maintain(self) -> None:

@@ -7,6 +7,12 @@ from typing import Final
 
 #: A topic that wakes everybody: some news may have been missed.
 ANYTHING: Final = "*"
+#: What nearly every move is news of, and few wait for. A process where nobody does is not woken by these alone.
+QUIET: Final = frozenset({"feed", "left"})
+
+
+def is_quiet(topic: str) -> bool:
+    return topic.partition(":")[0] in QUIET
 
 
 class News:
@@ -16,10 +22,10 @@ class News:
     Callbacks run on the thread that wrote and must only set something.
 
     Args:
-        heard: Called with each subscription: from the first on somebody hears.
+        heard: Called with the prefix of each subscription: from now on somebody hears that.
     """
 
-    def __init__(self, heard: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, heard: Callable[[str], None] = lambda _: None) -> None:
         self._heard = heard
         self._lock = threading.Lock()
         self._ears: dict[int, tuple[str, Callable[[], None]]] = {}
@@ -31,7 +37,7 @@ class News:
             number = self._next
             self._next += 1
             self._ears[number] = (prefix, callback)
-        self._heard()
+        self._heard(prefix)
         return lambda: self._unsubscribe(number)
 
     @property

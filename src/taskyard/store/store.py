@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from taskyard.core.errors import Unavailable
 from taskyard.store.engine import Connection, Database
-from taskyard.store.news import News
+from taskyard.store.news import News, is_quiet
 from taskyard.store.records import Records
 from taskyard.store.writer import SetMove, Writer
 
@@ -33,7 +33,7 @@ class Store:
 
     def __init__(self, database: Database, failed: Callable[[Exception], None] = lambda _: None) -> None:
         self.database = database
-        self.news = News(self._start_listener)
+        self.news = News(self._heard)
         self._writer = Writer(database, self.news, failed)
         self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._local = threading.local()
@@ -87,6 +87,11 @@ class Store:
     def listen(self) -> None:
         """Hear also the news of other processes on this database, from the first subscription on: who only submits need not be woken."""
         self._listens = True
+        self._start_listener()
+
+    def _heard(self, prefix: str) -> None:
+        if is_quiet(prefix):
+            self.database.hear_all()
         self._start_listener()
 
     def _start_listener(self) -> None:

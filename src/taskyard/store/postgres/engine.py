@@ -168,6 +168,9 @@ class PostgresDatabase:
             return iter(())
         return self.notifications.listen(lambda: self.open(writes=False))
 
+    def hear_all(self) -> None:
+        self.notifications.hear_all()
+
     def maintain(self) -> None:
         """Do nothing: the server's own autovacuum is set up by the schema."""
 

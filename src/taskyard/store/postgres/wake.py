@@ -1,5 +1,6 @@
 """
-Wake-ups across hosts: one NOTIFY per commit, inside it, and a connection of its own that listens.
+Wake-ups across hosts: one NOTIFY per commit, inside it, and a connection of its own that listens. What is quiet goes over a channel
+of its own, to which only those listen who want to hear it.
 
 A hint only: what is missed while the connection is away is found by polling, and a pooler lets nothing through at all.
 """
@@ -7,11 +8,13 @@ A hint only: what is missed while the connection is away is found by polling, an
 import select
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
 
 from taskyard.core.errors import Unavailable
+from taskyard.store.news import is_quiet
 
 #: PostgreSQL takes payloads of less than 8,000 bytes; longer lists of topics are sent as "anything".
 MAX_PAYLOAD_BYTES: Final = 7_900
@@ -29,18 +32,22 @@ class Notifications:
 
     def __init__(self, channel: str, sender: str) -> None:
         self._channel = channel
+        self._quiet = f"{channel[:57]}_quiet"  # names have at most 63 characters
         self._sender = sender
+        self._hears_all = False
         self._closed = False
         self._bell, self._ringer = (
             socket.socketpair()
         )  # closing the ringer wakes whoever waits for the server
+        self._bell.setblocking(False)
 
     def message(self, topics: frozenset[str]) -> tuple[str, list[str | None]]:
         """Return the statement that tells others of *topics*."""
         listed = "\n".join(sorted(topics))
         if len(listed.encode()) > MAX_PAYLOAD_BYTES:
             listed = "*"
-        return "SELECT pg_notify($1, $2)", [self._channel, f"{self._sender}\n{listed}"]
+        channel = self._quiet if all(map(is_quiet, topics)) else self._channel
+        return "SELECT pg_notify($1, $2)", [channel, f"{self._sender}\n{listed}"]
 
     def listen(self, open: Callable[[], Any]) -> Iterator[frozenset[str]]:
         """Yield what others tell, until :meth:`close`; a connection that breaks is made again."""
@@ -55,7 +62,6 @@ class Notifications:
                 return
             try:
                 opened.raw.execute(f"LISTEN {self._channel}")
-                yield ANYTHING  # whatever was told before we listened
                 yield from self._heard(opened.raw)
             except psycopg.Error:
                 self._wait(PAUSE_S)
@@ -66,8 +72,15 @@ class Notifications:
         readable = select.poll()
         readable.register(self._bell, select.POLLIN)
         readable.register(raw.fileno(), select.POLLIN)
+        hears_all = False
+        yield ANYTHING  # whatever was told before we listened
         while not self._closed:
+            if self._hears_all and not hears_all:
+                hears_all = True
+                raw.execute(f"LISTEN {self._quiet}")
+                yield ANYTHING
             readable.poll()
+            self._hush()
             raw.pgconn.consume_input()
             topics: set[str] = set()
             while (notification := raw.pgconn.notifies()) is not None:
@@ -82,6 +95,18 @@ class Notifications:
         readable = select.poll()
         readable.register(self._bell, select.POLLIN)
         readable.poll(seconds * 1000)
+        self._hush()
+
+    def _hush(self) -> None:
+        """Let the bell ring no more for what it has rung for."""
+        with suppress(BlockingIOError):
+            self._bell.recv(64)
+
+    def hear_all(self) -> None:
+        if not self._hears_all:
+            self._hears_all = True
+            with suppress(OSError):  # closed
+                self._ringer.send(b"!")
 
     def close(self) -> None:
         self._closed = True

@@ -371,6 +371,9 @@ class SqliteDatabase:
     def listen(self) -> Iterator[frozenset[str]]:
         return self._datagrams.listen()
 
+    def hear_all(self) -> None:
+        self._datagrams.hear_all()
+
     def close(self) -> None:
         self._closed = True
         self._swollen.set()
