@@ -395,7 +395,7 @@ def test_the_locks_of_concurrency_keys_go_when_nothing_counts_on_them(yard):
 class Counted:
     """A database that counts the questions it is asked; everything else is the database's own."""
 
-    QUESTIONS = frozenset({"rows", "row", "run", "rows_for_each"})
+    QUESTIONS = frozenset({"rows", "row", "run", "rows_for_each", "rows_to_come"})
 
     def __init__(self, inner: Any, counts: list[str]) -> None:
         self._inner, self._counts = inner, counts

@@ -111,6 +111,19 @@ class FailingConnection:
         self._count()
         return self._inner.rows_for_each(statement, given)
 
+    def rows_to_come(
+        self, statement: str, given: Sequence[Mapping[str, Value]], /
+    ) -> Callable[[], list[Row]]:
+        self._count()
+        return self._inner.rows_to_come(statement, given)
+
+    @property
+    def time_known(self) -> datetime | None:
+        return self._disk.now
+
+    def prove(self) -> None:
+        self._inner.prove()
+
     def now(self) -> datetime:
         return self._disk.now
 

@@ -110,7 +110,7 @@ CUTS: Final = [
     Cut(
         "the time a task must have started by",
         "claim_ready",
-        " AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)",
+        " AND (start_by IS NULL OR start_by > {at::now} OR started_at IS NOT NULL)",
         "",
         "an expired task started",
     ),
