@@ -68,7 +68,9 @@ class Records:
     @property
     def time(self) -> datetime | None:
         """:attr:`now` for what is written only: None where the database puts it in by itself, which saves asking for it."""
-        return self._now if self._now is not None else self.connection.time_known
+        if self._now is None:
+            self._now = self.connection.time_known
+        return self._now
 
     def begin(self) -> None:
         """Forget the last transaction."""
