@@ -21,10 +21,11 @@ MAX_DEPTH: Final = 100
 #: Digits of a whole number: Python refuses to print more, and nobody counts so far.
 MAX_DIGITS: Final = 4_000
 
-_STRINGS: Final = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b"[]{}"))
+_ESCAPES: Final = re.compile(rb"\\.", re.DOTALL)
+_NOT_BRACKETS: Final = bytes(set(range(256)) - set(b'[]{}"'))
 _STEP: Final = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
-_LONG_NUMBER: Final = re.compile(rb"[0-9]{%d}" % MAX_DIGITS)
+_DIGITS_ALIKE: Final = bytes(ord("0") if ord("0") <= each <= ord("9") else ord(" ") for each in range(256))
+_LONG_NUMBER: Final = b"0" * MAX_DIGITS
 
 _AT: Final = re.compile(r"^(.*?)(?: - at `(.*)`)?$", re.DOTALL)
 _UNKNOWN: Final = re.compile(r"^Object contains unknown field `(.*)`$", re.DOTALL)
@@ -68,11 +69,22 @@ def read_json(body: bytes) -> Any:
 def check_depth(body: bytes) -> None:
     """Raises Malformed when *body* is nested deeper than ``MAX_DEPTH``, or holds a number nobody can print."""
     if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
-        brackets = _STRINGS.sub(b"", body).translate(None, _NOT_BRACKETS)
+        brackets = b"".join(_outside_strings(body, drop=_NOT_BRACKETS))
         if max(accumulate(map(_STEP.__getitem__, brackets)), default=0) > MAX_DEPTH:
             raise Malformed(f"the JSON is nested more than {MAX_DEPTH} deep", code="too_deep")
-    if len(body) >= MAX_DIGITS and _LONG_NUMBER.search(body) and _LONG_NUMBER.search(_STRINGS.sub(b"", body)):
+    if _has_long_number(body) and _has_long_number(b'"'.join(_outside_strings(body))):
         raise Malformed(f"a number has more than {MAX_DIGITS:,} digits", code="bad_number")
+
+
+def _has_long_number(body: bytes) -> bool:
+    return len(body) >= MAX_DIGITS and _LONG_NUMBER in body.translate(_DIGITS_ALIKE)
+
+
+def _outside_strings(body: bytes, drop: bytes = b"") -> list[bytes]:
+    """Return what of *body* stands outside its strings, without the bytes to *drop*, of which the quote is none."""
+    if b"\\" in body:
+        body = _ESCAPES.sub(b"", body)
+    return body.translate(None, drop).split(b'"')[::2]
 
 
 def _malformed(error: Exception) -> Malformed:
