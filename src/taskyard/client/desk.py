@@ -9,7 +9,7 @@ from typing import Any, Final
 from taskyard.client.errors import Unreachable
 from taskyard.client.faces import AsyncClient, Client
 from taskyard.client.leases import LeaseCalls
-from taskyard.client.wire import task_of
+from taskyard.client.wire import task_of_raw
 from taskyard.core.errors import TaskyardError, Unavailable
 from taskyard.core.hold import Hold, Report, Settlement, Stop
 from taskyard.core.limits import MAX_BATCH
@@ -141,10 +141,10 @@ class HttpDesk:
             children = self._asks.search(parent=hold.id, page_size=LOOK_PAGE, expand=("input", "output"))
             async for child in children:
                 if child.id in wanted:
-                    found[child.id] = task_of(child.raw)
+                    found[child.id] = task_of_raw(child.raw)
         for id in ids:
             if id not in found:
-                found[id] = task_of((await self._asks.get(id)).raw)
+                found[id] = task_of_raw((await self._asks.get(id)).raw)
         return [found[id] for id in ids]
 
     async def log(self, hold: Hold, text: str) -> None:

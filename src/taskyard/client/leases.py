@@ -12,7 +12,7 @@ from typing import Any, Final
 from taskyard.client.errors import problem_error
 from taskyard.client.flow import Flow, call
 from taskyard.client.sending import Sender, act
-from taskyard.client.wire import hold_json, lanes_json, outcome_json, task_of
+from taskyard.client.wire import AcquiredRead, hold_json, lanes_json, outcome_json, task_of
 from taskyard.client.words import given, new_task_json
 from taskyard.core.errors import TaskyardError
 from taskyard.core.hold import Hold, Report, Settlement, Stop
@@ -66,8 +66,9 @@ class LeaseCalls:
             again=False,
             headers=headers,
             holds_seconds=wait.total_seconds(),
+            shape=AcquiredRead,
         )
-        return [task_of(raw) for raw in answer["tasks"]]
+        return [task_of(read) for read in answer.tasks]
 
     @call
     def beat(

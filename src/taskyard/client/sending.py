@@ -86,9 +86,10 @@ def act(
     headers: Mapping[str, str] | None = None,
     holds_seconds: float = 0.0,
     within_seconds: float | None = None,
+    shape: Any = Any,
 ) -> Flow[Any]:
     """
-    Ask for a change and return the JSON of its answer.
+    Ask for a change and return the JSON of its answer, decoded as *shape*.
 
     *again* says that doing it twice is the same as doing it once; what is not carries an idempotency key, by which the
     server knows a request that it has answered before.
@@ -105,8 +106,8 @@ def act(
         holds_seconds=holds_seconds,
         within_seconds=within_seconds,
     )
-    return decoded((yield from answered(face, request)))
+    return decoded((yield from answered(face, request)), shape)
 
 
-def decoded(answer: Answer) -> Any:
-    return msgspec.json.decode(answer.body) if answer.body else None
+def decoded(answer: Answer, shape: Any = Any) -> Any:
+    return msgspec.json.decode(answer.body, type=shape) if answer.body else None

@@ -2,36 +2,52 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from datetime import datetime, timedelta
-from typing import Any, Final, assert_never
+from datetime import timedelta
+from operator import attrgetter
+from typing import Any, Final, assert_never, get_type_hints
+
+import msgspec
 
 from taskyard.client.words import given, moment
 from taskyard.core.hold import Hold
 from taskyard.core.outcome import Done, Failed, Later, Outcome, Released, Stopped, Waits
-from taskyard.core.task import Error, Json, State, Task
+from taskyard.core.task import Json, Task, make_task
 from taskyard.core.worker import Lane
 
 #: Numbers of organisations stay with the server; whoever holds a key is of one.
 OURS: Final = 0
 _WORKER: Final = "worker:"
-_MOMENTS: Final = frozenset(field.name for field in fields(Task) if "datetime" in str(field.type))
 
 
-def task_of(raw: Mapping[str, Any]) -> Task:
-    """Read a full task. What a newer server adds is left out."""
-    members: dict[str, Any] = {field.name: raw.get(field.name) for field in fields(Task)}
-    for name in _MOMENTS:
-        if members[name] is not None:
-            members[name] = datetime.fromisoformat(str(members[name]))
-    timeout, error = raw.get("timeout"), raw.get("error")
-    members |= {
-        "organisation": OURS,
-        "state": State(raw["state"]),
-        "labels": raw.get("labels") or {},
-        "timeout": None if timeout is None else timedelta(seconds=timeout),
-        "error": None if error is None else Error(**error),
-    }
-    return Task(**members)
+def _task_read() -> Any:
+    hints = get_type_hints(Task) | {"organisation": Any, "timeout": float | None}
+    members = [(name, hint, None) for name, hint in hints.items() if name != "labels"]
+    return msgspec.defstruct(
+        "TaskRead", [*members, ("labels", dict[str, str], msgspec.field(default_factory=dict))]
+    )
+
+
+#: A task as it is read. What a newer server adds is left out, and what an older one does not say is None.
+TaskRead: Final = _task_read()
+_rest_of: Final = attrgetter(*(field.name for field in fields(Task)[3:]))
+
+
+class AcquiredRead(msgspec.Struct):
+    """The answer to a claim."""
+
+    tasks: list[TaskRead]  # type: ignore[valid-type]
+
+
+def task_of(read: Any) -> Task:
+    """Return a ``TaskRead``, which is used up, as the core's."""
+    if read.timeout is not None:
+        read.timeout = timedelta(seconds=read.timeout)
+    return make_task(read.number, read.id, OURS, *_rest_of(read))
+
+
+def task_of_raw(raw: Mapping[str, Any]) -> Task:
+    """Return the full task that *raw* shows."""
+    return task_of(msgspec.convert(raw, TaskRead))
 
 
 def lanes_json(lanes: Sequence[Lane]) -> list[dict[str, str]]:

@@ -92,6 +92,22 @@ class Claims:
         held = records.work.held(WORKER + worker)
         return [task for task in held if (task.number, task.claims) not in known]
 
+    def claimed_before(
+        self, records: Records, actor: Actor, worker: str, known: Collection[tuple[int, int]]
+    ) -> list[Task]:
+        """
+        Return what a worker still holds of what it claimed before.
+
+        Args:
+            known: The numbers of the tasks that were claimed, each with the number of its claim.
+
+        Raises:
+            LeaseLost: the worker's lease ran out.
+        """
+        self._check_lives(records, actor, worker)
+        held = records.work.held(WORKER + worker)
+        return [task for task in held if (task.number, task.claims) in known]
+
     def _check_lives(self, records: Records, actor: Actor, worker: str) -> None:
         actor.require(Permission.WORK)
         if not lives(records, actor.organisation, worker):

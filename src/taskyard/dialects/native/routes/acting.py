@@ -17,6 +17,9 @@ IDEMPOTENT: Final[Mapping[str, str]] = {
     "Idempotency-Key": "Asked again with the same key, the same request is answered as it was, and not done twice."
 }
 
+#: Tells the answer to a repeat from the first one.
+REPLAYED: Final[Mapping[str, str]] = {"Idempotency-Replayed": "true"}
+
 Headers = Callable[[Any], Mapping[str, str]]
 
 
@@ -59,7 +62,7 @@ def reply_kept(once: Once, body: Any, status: int, headers: Mapping[str, str]) -
 def replayed(answer: Replayed) -> Response:
     """Answer as the request was answered before."""
     reply = answer.reply
-    headers = {**reply.headers, "Idempotency-Replayed": "true"}
+    headers = {**reply.headers, **REPLAYED}
     if reply.status == 204:
         return Response(status_code=204, headers=headers)
     return Response(reply.body.encode(), reply.status, headers, media_type="application/json")

@@ -1,9 +1,10 @@
 """The worker protocol: a worker on another machine needs this, a URL and a key."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+import msgspec
 from starlette.responses import Response
 
 from taskyard.core.task import Task
@@ -41,11 +42,13 @@ from taskyard.dialects.native.render.tasks import (
     step_shown,
     task_shown,
 )
-from taskyard.dialects.native.render.words import reply
-from taskyard.dialects.native.routes.acting import IDEMPOTENT, act
+from taskyard.dialects.native.render.words import encode, reply
+from taskyard.dialects.native.routes.acting import IDEMPOTENT, REPLAYED, act
 from taskyard.http.bodies import Body
 from taskyard.http.call import Call
+from taskyard.http.once import Replayed, once_of
 from taskyard.http.operation import Operation
+from taskyard.store.accounts import Reply
 from taskyard.store.records import Records
 
 REGISTER: Final = Body(RegisterBody)
@@ -59,6 +62,9 @@ PUBLISH: Final = Body(PublishBody)
 SPAWN: Final = Body(SpawnBody)
 LOG: Final = Body(LogBody)
 LEAVE: Final = Body(LeaveBody)
+
+#: What is kept of a claim for its repeat: the numbers of the tasks, each with the number of its claim.
+CLAIMED: Final = msgspec.json.Decoder(frozenset[tuple[int, int]])
 
 
 async def register_worker(call: Call) -> Response:
@@ -86,13 +92,14 @@ async def acquire_tasks(call: Call) -> Response:
     Claim up to `max` ready tasks of the lanes.
 
     With `wait` and nothing ready, the answer is held until something is. Asked again under the same `Idempotency-Key` after an answer
-    was lost, the same tasks are answered.
+    was lost, the same tasks are answered, as far as the worker still holds them.
     """
     body, backend = ACQUIRE.read(await call.body()), call.backend
     organisation = await backend.keys.organisation(call.actor)
     wanted = lanes(body.lanes)
     topics = sorted({f"ready:{call.actor.organisation}:{lane.queue}" for lane in wanted})
     ends = time.monotonic() + min(body.wait, MAX_WAIT_SECONDS)
+    once = once_of(call.actor, call.request, await call.body())
 
     def claim(records: Records) -> list[Task]:
         claimed = backend.services.work.claim(records, call.actor, body.worker, wanted, body.max)
@@ -100,13 +107,25 @@ async def acquire_tasks(call: Call) -> Response:
             raise _NothingYet  # nothing is kept for repeats before there is something to tell
         return claimed
 
-    def shown(tasks: list[Task]) -> AcquiredShown:
-        return AcquiredShown(tasks=[task_shown(task, organisation) for task in tasks])
+    def kept(tasks: list[Task]) -> Reply:
+        assert once is not None
+        # Not the tasks themselves: they are there, and with their inputs they may be many megabytes.
+        return once.reply(200, encode([(task.number, task.claims) for task in tasks]), {})
+
+    def claimed(records: Records) -> tuple[list[Task], Mapping[str, str]]:
+        answer = backend.submissions.one(records, once, claim, kept)
+        if not isinstance(answer, Replayed):
+            return answer, {}
+        known = CLAIMED.decode(answer.reply.body)
+        tasks = backend.services.work.claimed_before(records, call.actor, body.worker, known)
+        return tasks, REPLAYED
 
     with backend.bells.listening(topics) as bell:
         while True:
             try:
-                return await act(call, claim, shown)
+                tasks, headers = await backend.write(claimed)
+                shown = AcquiredShown(tasks=[task_shown(task, organisation) for task in tasks])
+                return reply(shown, headers=headers)
             except _NothingYet:
                 left = ends - time.monotonic()
                 await call.while_here(bell.wait(min(max(left, 0.0), LOOK_EVERY_SECONDS)))
