@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Self
+from typing import Any, Final, Self
 
 from taskyard.core.errors import Invalid
+from taskyard.core.swift import maker
 from taskyard.core.task import Json
 
 
@@ -47,3 +48,13 @@ class Event:
     queue: str | None
     type: str | None
     data: Json
+
+
+#: A server with listeners reads every event that happens; see :func:`maker`.
+_make: Final = maker(Event)
+_cursor: Final = maker(Cursor)
+
+
+def make_event(tx: int, seq: int, *values: Any) -> Event:
+    """Return the Event at a place in the feed, of the values of all its other fields, in their order."""
+    return _make(_cursor(tx, seq), *values)

@@ -6,7 +6,7 @@ A watch knows where what it hears begins (``position``), so what came before is 
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import Final, TypeVar
@@ -41,11 +41,15 @@ class Watch:
     """
     What one waiter hears. ``position`` is where it begins: everything later is heard, or ``lost`` is true.
 
+    ``kinds`` are the only kinds of event that are wanted, where not all are: what nobody wants is not even read.
     ``over`` says that the server is about to stop: nobody should wait any longer.
     """
 
-    def __init__(self, wanted: Wanted, position: Cursor, *, over: bool) -> None:
+    def __init__(
+        self, wanted: Wanted, position: Cursor, *, kinds: Collection[str] = (), over: bool = False
+    ) -> None:
         self.position = position
+        self.kinds = kinds
         self.lost = False
         self.over = over
         self._wanted = wanted
@@ -86,8 +90,13 @@ class Watch:
         return heard
 
 
-def _page(after: Cursor, records: Records) -> list[Event]:
-    return records.events.read(after, limit=PAGE)
+def _page(after: Cursor, kinds: Sequence[str], records: Records) -> tuple[list[Event], Cursor]:
+    """Return what comes after *after*, and up to where that is everything of these *kinds*, or of all."""
+    # Looked up before the events: what is written in between stays beyond it, for the next read.
+    end = records.events.end() if kinds else after
+    events = records.events.read(after, limit=PAGE, kinds=kinds)
+    last = events[-1].cursor if events else after
+    return events, last if len(events) == PAGE else max(last, end)
 
 
 class FeedReader:
@@ -98,6 +107,7 @@ class FeedReader:
         #: By organisation and subject; subject None hears everything of the organisation.
         self._ears: dict[tuple[int, str | None], set[Watch]] = defaultdict(set)
         self._watches = 0
+        self._newcomers: list[Watch] = []
         self._over = False
         self._position = Cursor()
         self._reader: asyncio.Task[None] | None = None
@@ -111,15 +121,21 @@ class FeedReader:
 
     @asynccontextmanager
     async def watch(
-        self, organisation: int, *, subject: str | None = None, wanted: Wanted = everything
+        self,
+        organisation: int,
+        *,
+        subject: str | None = None,
+        kinds: Collection[str] = (),
+        wanted: Wanted = everything,
     ) -> AsyncIterator[Watch]:
         """Within: a watch on the events of an organisation, or of one thing of it."""
         self._watches += 1
         try:
             await self._awake()
-            watch = Watch(wanted, self._position, over=self._over)
+            watch = Watch(wanted, self._position, kinds=kinds, over=self._over)
             place = (organisation, subject)
             self._ears[place].add(watch)
+            self._newcomers.append(watch)
             try:
                 yield watch
             finally:
@@ -207,9 +223,9 @@ class FeedReader:
 
     async def _read_on(self) -> None:
         while self._watches:
-            after = self._position
+            kinds, self._newcomers = self._kinds(), []
             try:
-                events = await awaited(self._store.read_soon(partial(_page, after)))
+                events, end = await awaited(self._store.read_soon(partial(_page, self._position, kinds)))
             except Unavailable as refusal:
                 log.warning("the feed could not be read", reason=str(refusal))
                 return
@@ -218,12 +234,24 @@ class FeedReader:
                     "the feed could not be read"
                 )  # whoever waits must not wait for ever because of it
                 return
+            if kinds:
+                for watch in self._newcomers:
+                    watch.lose()  # what was read was chosen before it came
             for event in events:
                 self._tell(event)
-            if events:
-                self._position = events[-1].cursor
+            self._position = end
             if len(events) < PAGE:
                 return
+
+    def _kinds(self) -> Sequence[str]:
+        """Return the kinds of event that somebody wants; nothing when somebody wants them all."""
+        wanted: set[str] = set()
+        for watches in self._ears.values():
+            for watch in watches:
+                if not watch.kinds:
+                    return ()
+                wanted.update(watch.kinds)
+        return sorted(wanted)
 
     def _tell(self, event: Event) -> None:
         for subject in (event.subject, None):

@@ -85,7 +85,8 @@ async def told(
     """
     loop = asyncio.get_running_loop()
     asked = loop.time()
-    async with backend.feed.watch(choice.actor.organisation, wanted=choice.wants) as watch:
+    organisation, kinds = choice.actor.organisation, choice.kinds
+    async with backend.feed.watch(organisation, kinds=kinds, wanted=choice.wants) as watch:
         cursor = watch.position if after is None else after
         if after is not None:
             watch.lose()  # what came before is in the store

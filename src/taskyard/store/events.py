@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
-from taskyard.core.event import Cursor, Event
+from taskyard.core.event import Cursor, Event, make_event
 from taskyard.core.task import Json, Moved, Task
 from taskyard.core.times import from_micros, to_micros
 from taskyard.store.engine import Connection, Row, Value
@@ -148,13 +148,4 @@ class EventRecords:
 
 def _event_of(row: Row) -> Event:
     tx, seq, organisation, at, kind, subject, queue, type, data = row
-    return Event(
-        cursor=Cursor(tx, seq),
-        organisation=organisation,
-        at=from_micros(at),
-        kind=kind,
-        subject=subject,
-        queue=queue,
-        type=type,
-        data=from_json(data),
-    )
+    return make_event(tx, seq, organisation, from_micros(at), kind, subject, queue, type, from_json(data))
