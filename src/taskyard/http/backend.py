@@ -5,6 +5,7 @@ from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from taskyard.core.task import Task
 from taskyard.http.feed import FeedReader
+from taskyard.http.gathering import Gathering
 from taskyard.http.identify import KeyRing
 from taskyard.http.metrics import Metrics
 from taskyard.http.once import Keyed, Repeats, Replayed
@@ -51,6 +52,9 @@ class Backend:
         self.feed = FeedReader(store)
         self.bells = Bells(store)
         self.submissions: Repeats[Submission, Task] = Repeats(services.accounts, services.tasks.submit_soon)
+        self._submitting: Gathering[Keyed[Submission, Task], Task | Replayed] = Gathering(
+            store, self.submissions.many
+        )
 
     async def write(
         self,
@@ -76,17 +80,9 @@ class Backend:
         """Run a move over many, sharing it with whoever asks for the same; refusals are among the answers."""
         return await awaited(self.store.together_soon(move, items))
 
-    async def together_one(self, move: "SetMove[Item, Answer]", item: Item) -> Answer:
-        """Run a move over many for one item; a refusal is raised."""
-        [answer] = await self.together(move, [item])
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
     async def submit(self, keyed: "Keyed[Submission, Task]") -> Task | Replayed:
         """Submit a task, once under its idempotency key, sharing the commit. Raises the task's refusal."""
-        many: SetMove[Keyed[Submission, Task], Task | Replayed] = self.submissions.many
-        return await self.together_one(many, keyed)
+        return await self._submitting.one(keyed)
 
     def let_go(self) -> None:
         """Let nobody wait any longer for what may happen: the server is about to stop."""
