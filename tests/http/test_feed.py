@@ -1,6 +1,7 @@
 """The feed over HTTP: streams that are cut, fall behind, or outlive their key; and waiters that cost the store nothing."""
 
 import asyncio
+import threading
 from contextlib import aclosing
 
 import pytest
@@ -23,6 +24,26 @@ class Counting(Store):
     def read_soon(self, work):
         self.reads += 1
         return super().read_soon(work)
+
+
+class Held(Store):
+    """A store whose next read, once ``hold`` is set, waits for ``go``."""
+
+    def __init__(self, database):
+        super().__init__(database)
+        self.hold, self.held, self.go = threading.Event(), threading.Event(), threading.Event()
+
+    def read_soon(self, work):
+        if not self.hold.is_set():
+            return super().read_soon(work)
+        self.hold.clear()
+        self.held.set()
+
+        def later(records):
+            self.go.wait(30)
+            return work(records)
+
+        return super().read_soon(later)
 
 
 @pytest.fixture
@@ -204,3 +225,43 @@ def test_those_who_wait_for_one_task_cost_nothing_while_others_change(database, 
 
     assert others <= 51 + 20  # at most one look of the one reader for each of the twenty, however many wait
     assert {task.state for task in seen} == {"canceled"}
+
+
+def test_who_wants_more_misses_nothing_of_what_was_read_for_a_choosy_listener(database, clock):
+    store = Held(database)
+    from taskyard.service.services import build_services
+    from tests.conftest import Yard
+
+    services = build_services(new_id, lambda: 0.0)
+    organisation, _ = store.write(services.accounts.bootstrap)
+    yard = Yard(store, services, clock, organisation.number)
+
+    async def story():
+        backend = Backend(store=store, services=services, new_id=new_id)
+        actor, still = Actor(organisation=yard.organisation, identity="user:1"), lambda: asyncio.sleep(0)
+        choosy = told(backend, Choice(actor=yard.actor, kinds=("queue.paused",)), None, may_still=still)
+        curious = told(backend, Choice(actor=actor), None, may_still=still)
+        async with aclosing(choosy), aclosing(curious):
+            await anext(choosy)
+            store.hold.set()
+            first = await asyncio.to_thread(yard.submit)
+            await asyncio.to_thread(
+                store.held.wait, 30
+            )  # the reader is about to read for the choosy one alone
+            await anext(curious)
+            second = await asyncio.to_thread(yard.submit)
+            before = backend.feed.position
+            store.go.set()
+            while backend.feed.position == before:
+                await asyncio.sleep(0)
+            third = await asyncio.to_thread(yard.submit)
+            heard = await take(curious, 1)
+            while heard[-1].subject != third.id:
+                heard += await take(curious, 1)
+        await backend.close()
+        return [event.subject for event in heard if event.kind == "task.submitted"], [first, second, third]
+
+    heard, submitted = asyncio.run(story())
+    store.close()
+
+    assert heard == [task.id for task in submitted]

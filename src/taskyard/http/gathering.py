@@ -1,7 +1,7 @@
-"""What requests ask for one by one in the same turn of the loop goes to the writer as one."""
+"""What requests ask for one by one at about the same time goes to the writer as one."""
 
 import asyncio
-from typing import Generic, TypeVar
+from typing import Final, Generic, TypeVar
 
 from taskyard.core.errors import Unavailable
 from taskyard.http.threads import awaited
@@ -12,11 +12,16 @@ Item = TypeVar("Item")
 Answer = TypeVar("Answer")
 
 
+#: Turns of the loop for which others are waited for: whoever was just answered may ask again. All of them are well below a commit,
+#: and while there are many, one thread works and then the other, rather than both in each other's way.
+TURNS: Final = 3
+
+
 class Gathering(Generic[Item, Answer]):
     """
     A move over many for those who have one item each. To be used from one event loop.
 
-    Crossing to the writer's thread and back costs as much as the move itself, so those who ask in the same turn cross together.
+    Crossing to the writer's thread and back costs as much as the move itself, so those who ask at about the same time cross together.
     """
 
     def __init__(self, store: Store, move: "SetMove[Item, Answer]") -> None:
@@ -30,11 +35,14 @@ class Gathering(Generic[Item, Answer]):
         loop = asyncio.get_running_loop()
         here: asyncio.Future[Answer] = loop.create_future()
         if not self._waiting:
-            loop.call_soon(self._send_all)
+            loop.call_soon(self._turn, loop, TURNS - 1)
         self._waiting.append((item, here))
         return await here
 
-    def _send_all(self) -> None:
+    def _turn(self, loop: asyncio.AbstractEventLoop, left: int) -> None:
+        if left:
+            loop.call_soon(self._turn, loop, left - 1)
+            return
         waiting, self._waiting = self._waiting, []
         for start in range(0, len(waiting), MOST_ITEMS):
             self._send(waiting[start : start + MOST_ITEMS])
