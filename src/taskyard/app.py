@@ -31,6 +31,7 @@ from taskyard.dialects.native import dialect as native
 from taskyard.http import server
 from taskyard.http.backend import Backend
 from taskyard.http.dialect import Dialect, application
+from taskyard.http.writing import Protocol
 from taskyard.loops.courier import Courier
 from taskyard.loops.guard import Guard, networks
 from taskyard.loops.handlers import Handlers
@@ -159,7 +160,7 @@ class House:
                 uvicorn.Config(
                     app,
                     loop="uvloop" if sys.platform != "win32" else "asyncio",
-                    http="httptools",
+                    http=Protocol,
                     lifespan="off",
                     log_config=None,
                     access_log=False,
