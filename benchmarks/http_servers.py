@@ -146,8 +146,12 @@ def fastapi(store: str, url: str) -> Any:
 
 def main() -> None:
     kind, store, url, port = sys.argv[1:]
-    app = bare() if kind == "bare" else fastapi(store, url)
-    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="error", access_log=False)
+    if kind == "bare":
+        from taskyard.http.writing import Protocol
+
+        uvicorn.run(bare(), host="127.0.0.1", port=int(port), http=Protocol, log_level="error", access_log=False)
+    else:
+        uvicorn.run(fastapi(store, url), host="127.0.0.1", port=int(port), log_level="error", access_log=False)
 
 
 if __name__ == "__main__":
