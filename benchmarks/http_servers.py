@@ -149,9 +149,13 @@ def main() -> None:
     if kind == "bare":
         from taskyard.http.writing import Protocol
 
-        uvicorn.run(bare(), host="127.0.0.1", port=int(port), http=Protocol, log_level="error", access_log=False)
+        uvicorn.run(
+            bare(), host="127.0.0.1", port=int(port), http=Protocol, log_level="error", access_log=False
+        )
     else:
-        uvicorn.run(fastapi(store, url), host="127.0.0.1", port=int(port), log_level="error", access_log=False)
+        uvicorn.run(
+            fastapi(store, url), host="127.0.0.1", port=int(port), log_level="error", access_log=False
+        )
 
 
 if __name__ == "__main__":

@@ -71,6 +71,16 @@ def test_a_stream_that_is_cut_again_and_again_misses_nothing_and_repeats_nothing
     assert heard == [event["subject"] for event in page["events"]]
 
 
+@pytest.mark.parametrize("size", [10, 500_000])
+def test_an_answer_is_whole_before_its_line_is_closed(server, http, size):
+    task = http.post("/v1/tasks", json={"type": "note", "input": "x" * size}).json()
+
+    answer = http.get(f"/v1/tasks/{task['id']}", headers={"Connection": "close"})
+
+    assert answer.headers["connection"] == "close"
+    assert len(answer.json()["input"]) == size
+
+
 def test_nobody_who_waits_holds_up_a_server_that_is_told_to_stop(server, http):
     task = http.post("/v1/tasks", json={"type": "note"}).json()
     worker = http.post(

@@ -80,6 +80,13 @@ class Backend:
         """Run a move over many, sharing it with whoever asks for the same; refusals are among the answers."""
         return await awaited(self.store.together_soon(move, items))
 
+    async def together_one(self, move: "SetMove[Item, Answer]", item: Item) -> Answer:
+        """Run a move over many for one item; a refusal is raised."""
+        [answer] = await self.together(move, [item])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
     async def submit(self, keyed: "Keyed[Submission, Task]") -> Task | Replayed:
         """Submit a task, once under its idempotency key, sharing the commit. Raises the task's refusal."""
         return await self._submitting.one(keyed)
