@@ -104,9 +104,7 @@ class Bench:
         elif place is Place.THREAD:
             self._threads.run(partial(copy_context().run, self._in_thread, attempt))
         elif place is Place.PROCESS:
-            task = self._loop.create_task(self._in_child(attempt))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._children.begin(attempt)
         elif place is Place.EXECUTOR:
             self._on_executor(attempt)
         else:
@@ -181,13 +179,6 @@ class Bench:
         except BaseException as error:
             outcome = outcome_of_error(error, handler.no_retry)
         self._from_elsewhere(attempt, outcome)
-
-    async def _in_child(self, attempt: Attempt) -> None:
-        try:
-            outcome = await self._children.run(attempt)
-        except Exception as error:
-            outcome = outcome_of_error(error, ())
-        attempt.end(outcome)
 
     def _on_executor(self, attempt: Attempt) -> None:
         executor, board = attempt.handler.executor, self._board

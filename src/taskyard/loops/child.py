@@ -13,10 +13,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from taskyard.core.task import Task
 from taskyard.loops.answering import call, not_json, outcome_of, outcome_of_error
 from taskyard.loops.capture import CURRENT, capturing
 from taskyard.loops.context import Context, Note, Question, SyncContext, Wrote
-from taskyard.loops.frames import Answered, Ask, Ended, Refused, Run, Tell, Unpacker, packed
+from taskyard.loops.frames import Answered, Ask, Begin, Callee, Ended, Refused, Run, Tell, Unpacker, packed
+from taskyard.loops.handlers import arguments_of
 from taskyard.loops.loading import find
 
 Got = TypeVar("Got")
@@ -90,17 +92,19 @@ def work(connection: socket.socket) -> None:
     pipe = Pipe(connection)
     CURRENT.set(pipe)
     with capturing(), contextlib.suppress(EOFError, ConnectionError):
+        begin = pipe.receive()
+        assert isinstance(begin, Begin)
         while True:
             run = pipe.receive()
-            ended = _run(run, pipe)
+            ended = _run(run, begin.callees[run.task.type], pipe)
             pipe.flush()
             _send_end(pipe, ended)
 
 
-def _run(run: Run, pipe: Pipe) -> Ended:
+def _run(run: Run, callee: Callee, pipe: Pipe) -> Ended:
     try:
-        with _memory_limit(run.memory_limit_bytes):
-            return Ended(outcome_of(_called(run, pipe)))
+        with _memory_limit(callee.memory_limit_bytes):
+            return Ended(outcome_of(_called(run.task, callee, pipe)))
     except (EOFError, ConnectionError):
         raise
     except BaseException as error:
@@ -108,11 +112,12 @@ def _run(run: Run, pipe: Pipe) -> Ended:
         return Ended(outcome_of_error(error, ()), raised)
 
 
-def _called(run: Run, pipe: Pipe) -> Any:
-    function = find(run.origin)
+def _called(task: Task, callee: Callee, pipe: Pipe) -> Any:
+    function = find(callee.origin)
+    args, named = arguments_of(task.input) if callee.takes_input else ((), {})
     if inspect.iscoroutinefunction(function):
-        return asyncio.run(call(function, Context(run.task, pipe), run.args, run.named))
-    return call(function, SyncContext(run.task, pipe), run.args, run.named)
+        return asyncio.run(call(function, Context(task, pipe), args, named))
+    return call(function, SyncContext(task, pipe), args, named)
 
 
 def _send_end(pipe: Pipe, ended: Ended) -> None:

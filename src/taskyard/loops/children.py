@@ -7,41 +7,50 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, cast
 
 import structlog
 
 from taskyard.core.errors import TaskyardError
-from taskyard.core.outcome import Failed, Outcome, Released
+from taskyard.core.outcome import Failed, Outcome
 from taskyard.core.task import Reason
+from taskyard.loops.answering import outcome_of_error
 from taskyard.loops.attempt import Attempt
 from taskyard.loops.context import Wrote
-from taskyard.loops.frames import Answered, Ask, Ended, Refused, Run, Tell, Unpacker, packed
+from taskyard.loops.frames import Answered, Ask, Begin, Callee, Ended, Refused, Run, Tell, Unpacker, packed
 from taskyard.loops.handlers import Handler, Place
-from taskyard.loops.loading import Origin, origin_of
+from taskyard.loops.loading import origin_of
 
 #: How long a dead child's exit status is waited for; the zygote tells it within a millisecond unless it is dead too.
 STATUS_WITHIN_S: Final = 2.0
 #: How long a zygote may take to go after its socket was closed.
 GONE_WITHIN_S: Final = 5.0
 MAX_MESSAGE_BYTES: Final = 64 * 1024
+RECEIVE_BYTES: Final = 64 * 1024
 
 log = structlog.get_logger("taskyard.loops")
 
 
-class Child(asyncio.Protocol):
-    """One child: runs one attempt at a time, and answers what its handler asks."""
+class Child(asyncio.BufferedProtocol):
+    """
+    One child: runs one attempt at a time, and answers what its handler asks.
 
-    def __init__(self, token: int) -> None:
+    Args:
+        ended: Called with what came of an attempt; None when the child died of it.
+    """
+
+    def __init__(self, token: int, ended: "Callable[[Child, Attempt, Outcome | None], None]") -> None:
         self.token = token
         self.died: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        #: Whether nothing more can be given to it: it died, or is told to.
         self.gone = False
+        self._told_ended = ended
+        self._received = bytearray(RECEIVE_BYTES)
         self._unpacker = Unpacker()
         self._transport: asyncio.WriteTransport | None = None
         self._attempt: Attempt | None = None
-        self._ended: asyncio.Future[Outcome] | None = None
         self._asked: set[asyncio.Task[None]] = set()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -51,32 +60,30 @@ class Child(asyncio.Protocol):
         self.gone = True
         for asked in self._asked:
             asked.cancel()
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_exception(EOFError())
+        self._end(None)
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> bytearray:
+        return self._received
+
+    def buffer_updated(self, count: int) -> None:
         try:
-            for message in self._unpacker.feed(data):
+            for message in self._unpacker.feed(bytes(memoryview(self._received)[:count])):
                 self._hear(message)
         except Exception as error:  # it sent what cannot be unpacked here
             self._end(
                 Failed(f"the child sent what the worker cannot read: {error}", code="not_json", final=True)
             )
 
-    async def run(self, attempt: Attempt, origin: Origin) -> Outcome:
-        """
-        Run *attempt* to its end.
+    def begin(self, callees: Mapping[str, Callee]) -> None:
+        """Tell it once what there is to call."""
+        self._send(Begin(callees))
 
-        Raises:
-            EOFError: the child died.
-        """
-        if self.gone:
-            raise EOFError
+    def run(self, attempt: Attempt) -> None:
         self._attempt = attempt
-        self._ended = asyncio.get_running_loop().create_future()
-        args, named = attempt.handler.arguments(attempt.task.input)
-        self._send(Run(origin, attempt.task, args, named, attempt.handler.memory_limit_bytes))
-        return await self._ended
+        if self.gone:  # it died as soon as it was there
+            self._end(None)
+        else:
+            self._send(Run(attempt.task))
 
     def close(self) -> None:
         if self._transport is not None:
@@ -84,8 +91,11 @@ class Child(asyncio.Protocol):
 
     def _hear(self, message: Any) -> None:
         attempt = self._attempt
-        assert attempt is not None
+        if attempt is None:  # from a thread that a handler left behind
+            return
         match message:
+            case Ended(outcome, raised):
+                self._end(judged(outcome, raised, attempt.handler.no_retry) if raised else outcome)
             case Tell(Wrote(text)):
                 attempt.wrote(text)
             case Tell(note):
@@ -94,8 +104,6 @@ class Child(asyncio.Protocol):
                 asked = asyncio.get_running_loop().create_task(self._answer(attempt, question))
                 self._asked.add(asked)
                 asked.add_done_callback(self._asked.discard)
-            case Ended(outcome, raised):
-                self._end(judged(outcome, raised, attempt.handler.no_retry))
             case _:
                 raise TypeError(f"{message!r} is not a message of a child")
 
@@ -108,9 +116,10 @@ class Child(asyncio.Protocol):
             answer = Refused(RuntimeError, f"{type(error).__name__}: {error}", {})
         self._send(answer)
 
-    def _end(self, outcome: Outcome) -> None:
-        if self._ended is not None and not self._ended.done():
-            self._ended.set_result(outcome)
+    def _end(self, outcome: Outcome | None) -> None:
+        attempt, self._attempt = self._attempt, None
+        if attempt is not None:
+            self._told_ended(self, attempt, outcome)
 
     def _send(self, message: object) -> None:
         if self._transport is not None and not self.gone:
@@ -129,38 +138,55 @@ class Children:
     """The children of one worker, and the zygote they come from. Everything on the worker's loop."""
 
     def __init__(self, handlers: Sequence[Handler]) -> None:
-        self._origins = {
-            each.type: origin_of(each.function) for each in handlers if each.place is Place.PROCESS
+        self._callees = {
+            each.type: Callee(origin_of(each.function), each.takes_input, each.memory_limit_bytes)
+            for each in handlers
+            if each.place is Place.PROCESS
         }
         self._tokens = itertools.count(1)
         self._idle: list[Child] = []
         self._children: dict[int, Child] = {}
+        self._tasks: set[asyncio.Task[None]] = set()  # the loop itself keeps only weak references
         self._control: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    async def run(self, attempt: Attempt) -> Outcome:
-        """
-        Run *attempt* in a child; one that dies of it is a failure that names the signal.
-
-        Raises:
-            OSError: there is no room for another process.
-        """
-        child = await self._hire()
-        if attempt.over:  # stopped meanwhile
-            self._idle.append(child)
-            return Released()
-        attempt.runner = child
-        try:
-            outcome = await child.run(attempt, self._origins[attempt.task.type])
-        except EOFError:
-            how = await self._how_it_died(child)
-            return Failed(f"the process that ran it {how}", code=Reason.KILLED)
-        if not child.gone:
-            self._idle.append(child)
-        return outcome
+    def begin(self, attempt: Attempt) -> None:
+        """Run *attempt* in a child, and end it; a child that dies of it is a failure that names the signal."""
+        while self._idle:
+            child = self._idle.pop()
+            if not child.gone:
+                self._give(child, attempt)
+                return
+        self._later(self._hire(attempt))
 
     def kill(self, child: Child) -> None:
+        child.gone = True  # it may have answered meanwhile: nothing else is to die with it
         self._tell({"do": "kill", "token": child.token})
+
+    def _give(self, child: Child, attempt: Attempt) -> None:
+        attempt.runner = child
+        child.run(attempt)
+
+    def _ended(self, child: Child, attempt: Attempt, outcome: Outcome | None) -> None:
+        if outcome is None:
+            self._later(self._bury(child, attempt))
+            return
+        if not child.gone:
+            self._idle.append(child)
+        attempt.end(outcome)
+
+    async def _bury(self, child: Child, attempt: Attempt) -> None:
+        try:
+            how = await self._how_it_died(child)
+        except OSError as error:  # it was never born
+            attempt.end(outcome_of_error(error, ()))
+        else:
+            attempt.end(Failed(f"the process that ran it {how}", code=Reason.KILLED))
+
+    def _later(self, doing: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(doing)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     def close(self) -> None:
         """Kill all and let the zygote go."""
@@ -180,25 +206,34 @@ class Children:
                 process.kill()
                 process.wait()
 
-    async def _hire(self) -> Child:
-        while self._idle:
-            child = self._idle.pop()
-            if not child.gone:
-                return child
+    async def _hire(self, attempt: Attempt) -> None:
+        """Fork a child for *attempt*."""
+        try:
+            child = await self._forked()
+        except Exception as error:  # such as that there are no more sockets
+            attempt.end(outcome_of_error(error, ()))
+            return
+        if attempt.over:  # stopped meanwhile
+            self._idle.append(child)
+        else:
+            self._give(child, attempt)
+
+    async def _forked(self) -> Child:
         self._start()
         assert self._control is not None
         ours, theirs = socket.socketpair()
         with theirs:
-            child = Child(next(self._tokens))
+            child = Child(next(self._tokens), self._ended)
             self._children[child.token] = child
             message = json.dumps({"do": "fork", "token": child.token}).encode()
             socket.send_fds(self._control, [message], [theirs.fileno()])
         await asyncio.get_running_loop().create_unix_connection(lambda: child, sock=ours)
+        child.begin(self._callees)
         return child
 
     def start(self) -> None:
         """Start the zygote ahead of the first task, where there are handlers that need it."""
-        if self._origins:
+        if self._callees:
             self._start()
 
     def _start(self) -> None:
@@ -214,7 +249,8 @@ class Children:
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,  # so that a Ctrl-C at the terminal is the worker's to decide about
             )
-        modules = sorted({(origin.module, origin.file) for origin in self._origins.values()}, key=str)
+        origins = [callee.origin for callee in self._callees.values()]
+        modules = sorted({(origin.module, origin.file) for origin in origins}, key=str)
         ours.send(json.dumps({"path": sys.path, "argv": sys.argv, "modules": modules}).encode())
         self._control = ours
         asyncio.get_running_loop().add_reader(ours.fileno(), self._hear, ours)

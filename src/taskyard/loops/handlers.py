@@ -76,20 +76,25 @@ class Handler:
         return Lane(self.queue, self.type)
 
     def arguments(self, input: Json) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """Return how *input* is passed after the context: an object by name, an array by position, else as one argument."""
-        if not self.takes_input or input is None:
-            return (), {}
-        if isinstance(input, dict):
-            return (), input
-        if isinstance(input, list):
-            return tuple(input), {}
-        return (input,), {}
+        """Return how *input* is passed after the context."""
+        return arguments_of(input) if self.takes_input else ((), {})
 
     def delay_after(self, failures: int) -> timedelta | None:
         """Return how long to wait after the *failures*-th failure; None leaves it to the standard back-off."""
         if callable(self.retry_delay):
             return self.retry_delay(failures)
         return self.retry_delay
+
+
+def arguments_of(input: Json) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return how *input* is passed: an object by name, an array by position, else as one argument, or none."""
+    if input is None:
+        return (), {}
+    if isinstance(input, dict):
+        return (), input
+    if isinstance(input, list):
+        return tuple(input), {}
+    return (input,), {}
 
 
 class Handlers:
