@@ -15,10 +15,11 @@ from taskyard.core.task import Reason
 from taskyard.loops.answering import BadInput, call, outcome_of, outcome_of_error
 from taskyard.loops.attempt import Attempt, Why
 from taskyard.loops.capture import CURRENT
-from taskyard.loops.children import Child, Children, judged
+from taskyard.loops.children import Children
 from taskyard.loops.context import Canceled, Context, Note, Question, SyncContext
 from taskyard.loops.far import Far
 from taskyard.loops.handlers import Handlers, Place
+from taskyard.loops.hired import Child, judged
 from taskyard.loops.switchboard import LOOPBACK, Switchboard
 from taskyard.loops.threads import Threads
 
