@@ -1,16 +1,22 @@
 """Handlers in processes of their own: they do what others do, and can be killed."""
 
+import asyncio
 import os
 import signal
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from taskyard import Yard
 from taskyard.core.errors import Invalid
+from taskyard.core.outcome import Done
+from taskyard.loops.attempt import Attempt
+from taskyard.loops.children import Children
 from tests.chaos import handlers
 from tests.working import ended, running, until, workers
 
@@ -200,3 +206,31 @@ def test_a_fresh_child_is_there_in_no_time(program: Yard) -> None:
         for task in [program.submit("leave") for _ in range(50)]:
             ended(program, task)
     assert time.monotonic() - began < 30
+
+
+async def _given_after_a_kill(program: Yard) -> tuple[object, object]:
+    ends: dict[Attempt, asyncio.Future] = {}
+    owner = SimpleNamespace(ended=lambda attempt, outcome: ends[attempt].set_result(outcome))
+    children = Children(list(program.handlers))
+
+    async def run() -> object:
+        task = replace(program.submit("who"), holder="worker:one", claims=1)
+        attempt = Attempt(task, program.handlers.get("who"), owner)
+        ends[attempt] = asyncio.get_running_loop().create_future()
+        children.begin(attempt)
+        assert isinstance(await ends[attempt], Done)
+        return attempt.runner
+
+    try:
+        first = await run()
+        children.kill(first)
+        return first, await run()
+    finally:
+        children.close()
+
+
+def test_nothing_is_given_to_a_child_that_is_about_to_be_killed(program: Yard) -> None:
+    """Its attempt may have been answered while the word to kill it was on its way."""
+    isolated(program, handlers.who)
+    first, second = asyncio.run(_given_after_a_kill(program))
+    assert first is not second
