@@ -22,7 +22,7 @@ from benchmarks.servers import Missing, Servers
 HERE = Path(__file__).parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": os.pathsep.join([str(HERE.parent / "src"), str(HERE.parent)])}
 BODY = json.dumps({"type": "noop", "input": {"n": 1, "path": "some/where.jpg"}, "queue": "default"})
-SLOTS = 200
+SLOTS = 500
 
 
 def free_port() -> int:

@@ -7,8 +7,8 @@ from taskyard.core.task import NewTask
 
 STORE, NEEDS, SLOW = "sqlite", ("taskyard",), False
 KEEPS = "yes"
-SETTINGS = "200 slots, an async handler; everything else as it comes"
-SLOTS = 200
+SETTINGS = "500 slots, an async handler; everything else as it comes"
+SLOTS = 500
 
 
 def setup(url: str) -> None:
