@@ -463,7 +463,7 @@ def test_another_organisations_workers_do_not_count(yard):
 @pytest.mark.parametrize(
     ("statement", "index"),
     [
-        ("ahead_in_lane", "tasks_ready (organisation=? AND queue=? AND type=? AND priority"),
+        ("ahead_in_lane", "tasks_ready (<expr>=? AND queue=? AND type=? AND priority"),
         ("running_ids", "tasks_running (organisation=? AND queue=?)"),
         ("running_weight", "tasks_running (organisation=? AND queue=?)"),
         ("held_ids", "tasks_held (holder=?)"),

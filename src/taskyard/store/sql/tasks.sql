@@ -184,7 +184,7 @@ DELETE FROM tasks WHERE number {any:numbers} AND COALESCE(finished_at, 0) > 0;
 SELECT state, count(*) FROM (
     SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'scheduled' AND state IN ('scheduled', 'suspended') AND finished_at IS NULL AND queue = :queue LIMIT :most) AS a
     UNION ALL
-    SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'ready' AND queue = :queue LIMIT :most) AS b
+    SELECT state FROM (SELECT state FROM tasks WHERE (organisation + 0) = :organisation AND state = 'ready' AND queue = :queue LIMIT :most) AS b
     UNION ALL
     SELECT state FROM (SELECT state FROM tasks WHERE organisation = :organisation AND state = 'suspended' AND state IN ('scheduled', 'suspended') AND finished_at IS NULL AND queue = :queue LIMIT :most) AS c
     UNION ALL

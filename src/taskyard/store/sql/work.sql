@@ -8,7 +8,7 @@ tasks.concurrency_key, tasks.wake_at
 -- read the whole instead.
 WITH picked AS MATERIALIZED (
     SELECT number FROM tasks
-    WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+    WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type
     AND    priority >= :at_least AND (start_by IS NULL OR start_by > {at::now} OR started_at IS NOT NULL)
     ORDER BY priority DESC, run_at, number
     LIMIT  :limit {skip_locked}
@@ -23,7 +23,7 @@ RETURNING {task};
 -- The same lane, looked at only: what a limited queue might start next. What is heavier than all that may run at once never
 -- can, and is not in the way of the rest.
 SELECT number, weight FROM tasks
-WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type
 AND    priority >= :at_least AND weight <= :heaviest AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
 ORDER BY priority DESC, run_at, number
 LIMIT  :limit {skip_locked};
@@ -39,10 +39,10 @@ RETURNING {task};
 -- Which types have ready tasks in a queue: hops from type to type through the ready index, whatever the backlog;
 -- the priority is in the order for no other index to give it.
 WITH RECURSIVE lane (type) AS (
-    SELECT (SELECT type FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue = :queue ORDER BY type, priority DESC LIMIT 1)
+    SELECT (SELECT type FROM tasks WHERE state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue ORDER BY type, priority DESC LIMIT 1)
     UNION ALL
     SELECT (SELECT tasks.type FROM tasks
-            WHERE  tasks.state = 'ready' AND tasks.organisation = :organisation AND tasks.queue = :queue AND tasks.type > lane.type
+            WHERE  tasks.state = 'ready' AND (tasks.organisation + 0) = :organisation AND tasks.queue = :queue AND tasks.type > lane.type
             ORDER BY tasks.type, tasks.priority DESC LIMIT 1)
     FROM   lane WHERE lane.type IS NOT NULL
 )
@@ -50,12 +50,12 @@ SELECT type FROM lane WHERE type IS NOT NULL;
 
 -- name: any_ready
 -- What an idle worker asks now and then, in case it missed the news.
-SELECT 1 FROM tasks WHERE state = 'ready' AND organisation = :organisation AND queue {any:queues} LIMIT 1;
+SELECT 1 FROM tasks WHERE state = 'ready' AND (organisation + 0) = :organisation AND queue {any:queues} LIMIT 1;
 
 -- name: lane_heads
 -- The first of a lane, so that a claim over several can take the most urgent first.
 SELECT priority, run_at, number FROM tasks
-WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type
+WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type
 AND    (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)
 ORDER BY priority DESC, run_at, number LIMIT 1;
 
@@ -63,11 +63,11 @@ ORDER BY priority DESC, run_at, number LIMIT 1;
 -- How many ready tasks of a lane go before one, counted up to :most: the more urgent, then the longer ready.
 SELECT (SELECT count(*) FROM (
             SELECT 1 FROM tasks
-            WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type AND priority > :priority
+            WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type AND priority > :priority
             LIMIT  :most) AS more_urgent),
        (SELECT count(*) FROM (
             SELECT 1 FROM tasks
-            WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type AND priority = :priority
+            WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type AND priority = :priority
             AND    (run_at, number) < (:run_at, :number)
             LIMIT  :most) AS longer_ready);
 
@@ -130,7 +130,7 @@ UPDATE tasks SET max_failures = failures + 1, updated_at = :now WHERE number = :
 -- name: organisations_with_ready
 -- Asked organisation by organisation, each answered by the first entry of the ready index.
 SELECT number FROM organisations
-WHERE  EXISTS (SELECT 1 FROM tasks WHERE tasks.organisation = organisations.number AND tasks.queue = :queue AND tasks.state = 'ready')
+WHERE  EXISTS (SELECT 1 FROM tasks WHERE (tasks.organisation + 0) = organisations.number AND tasks.queue = :queue AND tasks.state = 'ready')
 ORDER BY number;
 
 -- name: stops_of_holder
