@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -32,8 +32,8 @@ BLOCKED = 10_000
 LANES = (Lane("default", "noop"),)
 STEP = 100_000
 TURNS, EACH = 40, 5
-#: When the filled tasks were made: one a millisecond, as their ids say, too.
-EPOCH_MS = 0x018F00000000
+#: When the filled tasks were made: ten a second, as their ids say, too; five million are a week's.
+EPOCH_MS, APART_MS = 0x018F00000000, 100
 #: Finished tasks as they lie there, made by the database itself: millions by the front door would take hours. A hundredth has failed, a tenth
 #: was answered by a person; every hundred have a parent in common.
 FILL = """
@@ -42,12 +42,12 @@ INSERT INTO tasks (id, organisation, type, queue, state, priority, input, labels
 SELECT substr(hex, 1, 8) || '-' || substr(hex, 9, 4) || '-7000-8000-000000000000', {organisation}, 'kind' || (n % 20), 'queue' || (n % 10),
        CASE n % 100 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 0, '{{"n":1}}', '{{"site":"s' || (n % 100) || '","fleet":"f"}}', at, at, at, at, at, at,
        1, 3, '1', 'user:1', 'native', CASE n % 100 / 10 WHEN 3 THEN 'user:1' ELSE 'worker:w' END, 'parent' || (n / 100), 'schedule' || (n % 20)
-FROM   (SELECT n, ({epoch} + n) * 1000 AS at, {hex} AS hex FROM {series}) AS made
+FROM   (SELECT n, ({epoch} + n * {apart}) * 1000 AS at, {hex} AS hex FROM {series}) AS made
 """
 #: One label that all have, and one that a hundredth has; in the order of their index.
 LABELS = (
     "INSERT INTO labels (organisation, name, value, task) SELECT organisation, 'fleet', 'f', number FROM tasks WHERE parent IS NOT NULL ORDER BY number",
-    "INSERT INTO labels (organisation, name, value, task) SELECT organisation, 'site', 's' || (run_at / 1000 - {epoch}) % 100 AS value, number"
+    "INSERT INTO labels (organisation, name, value, task) SELECT organisation, 'site', 's' || ((run_at / 1000 - {epoch}) / {apart} % 100) AS value, number"
     " FROM tasks WHERE parent IS NOT NULL ORDER BY value, number",
 )
 INDEXES = {
@@ -135,13 +135,13 @@ def fill(run: Run, store: str, organisation: int, records: int) -> None:
         last = min(records, first + STEP)
         if store == "sqlite":
             series = f"(WITH RECURSIVE each (n) AS (SELECT {first + 1} UNION ALL SELECT n + 1 FROM each WHERE n < {last}) SELECT n FROM each)"
-            hex = f"printf('%012x', {EPOCH_MS} + n)"
+            hex = f"printf('%012x', {EPOCH_MS} + n * {APART_MS})"
         else:
-            series, hex = f"generate_series({first + 1}, {last}) AS n", f"lpad(to_hex({EPOCH_MS} + n), 12, '0')"
-        run(FILL.format(hex=hex, epoch=EPOCH_MS, organisation=organisation, series=series))
+            series, hex = f"generate_series({first + 1}, {last}) AS n", f"lpad(to_hex({EPOCH_MS} + n * {APART_MS}), 12, '0')"
+        run(FILL.format(hex=hex, epoch=EPOCH_MS, apart=APART_MS, organisation=organisation, series=series))
         _say(f"{last:,} tasks", began)
     for text in LABELS:
-        run(text.format(epoch=EPOCH_MS))
+        run(text.format(epoch=EPOCH_MS, apart=APART_MS))
         _say("labels", began)
     for name, text in indexes:
         run(text)
@@ -187,11 +187,11 @@ class Looks:
             "claim": (EACH, lambda: self._claim(1)),
             "complete": (EACH, lambda: yard.settle(self.claimed[1].popleft())),
             f"claim {BATCH}": (1, lambda: self._claim(BATCH)),
-            "holder": (EACH, self._listed(TaskFilter(holder=yard.worker))),
+            "holder": (EACH, lambda: self._listed(TaskFilter(holder=self.claimed[BATCH][0][0].holder))()),
             f"complete {BATCH}": (1, lambda: yard.settle(self.claimed[BATCH].popleft())),
             "get": (EACH, lambda: yard.store.read(lambda r: yard.services.tasks.get(r, yard.actor, self.keyed.id))),
         }
-        half = datetime.fromtimestamp((EPOCH_MS + records // 2) / 1e3, UTC)
+        half = datetime.fromtimestamp((EPOCH_MS + records // 2 * APART_MS) / 1e3, UTC)
         for name, filter in {
             "newest": TaskFilter(),
             "state": TaskFilter(states=(State.FAILED,)),
@@ -228,6 +228,13 @@ class Looks:
         return lambda: yard.store.read(lambda r: r.tasks.list_finished(yard.organisation, "queue3", filter, limit=50))
 
 
+def check_alike(looks: Iterable[Looks]) -> None:
+    """Raise AssertionError if a list finds nothing, or not as much on each yard: it would not be the same look."""
+    for name in ("newest", "state", "type", "queue", "rare label", "common label", "parent", "schedule", "key", "id", "created until", "answered by"):
+        found = {len(each.moves[name][1]()) for each in looks}  # type: ignore[arg-type]
+        assert len(found) == 1 and found != {0}, f"{name} finds {found}"
+
+
 def in_turns(yards: dict[str, Looks]) -> dict[str, dict[str, float]]:
     """Return the p50 of each look on each yard, in milliseconds: a few on one, a few on the next, many turns; the first turn warms."""
     found: dict[str, dict[str, float]] = {}
@@ -260,6 +267,7 @@ def growth(servers: Servers, store: str, records: int) -> dict[str, float]:
                 run(text)
         if store == "postgresql":
             _await_quiet(run)
+        check_alike(looks.values())
         taken = in_turns(looks)
     found: dict[str, float] = {f"{store}.records": records, f"{store}.load_s": loaded}
     for name, p50 in taken.items():
