@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import replace
@@ -61,11 +61,11 @@ def _await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
 
 
 @contextmanager
-def serving(url: str, *options: str) -> Iterator[tuple[int, str, int]]:
-    """Within: ``taskyard serve`` on *url*; yields its port, a key of its administrator, and its process."""
+def serving(url: str, *options: str, before: Sequence[str] = ()) -> Iterator[tuple[int, str, int]]:
+    """Within: ``taskyard serve`` on *url*, by the module *before* if given; yields its port, a key of its administrator, and its process."""
     with tempfile.TemporaryDirectory(prefix="bench-serve-") as folder:
         port = free_port()
-        command = ["taskyard", "serve", "--port", str(port), "--database", url, *options]
+        command = [*before, "taskyard", "serve", "--port", str(port), "--database", url, *options]
         with running(command, port, cwd=folder) as process:
             home = Path(folder) if "://" in url else Path(url).parent
             yield port, (home / "taskyard.key").read_text().strip(), process.pid
@@ -105,8 +105,10 @@ def http(
                 answer["rate"],
                 answer["p99_ms"],
             )
-        found["list_32"] = load(port, 32, seconds, key, "/v1/tasks?page_size=50")["rate"]
-        found["get_32"] = load(port, 32, seconds, key, f"/v1/tasks/{_some_id(port, key)}")["rate"]
+        one = _some_id(port, key)
+        for connections in concurrencies:
+            for look, path in (("list", "/v1/tasks?page_size=50"), ("get", f"/v1/tasks/{one}")):
+                found[f"{look}_{connections}"] = load(port, connections, seconds, key, path)["rate"]
     for kind in ("bare", "fastapi"):
         port = free_port()
         try:
@@ -261,6 +263,50 @@ def drained_in_processes(servers: Servers, count: int) -> float:
         began = time.perf_counter()
         yard.run_until_idle(slots=4)
         return count / (time.perf_counter() - began)
+
+
+def drained_in_threads(servers: Servers, store: str, count: int) -> float:
+    """Return the tasks per second that handlers on threads drain, the store and all."""
+    from taskyard import Yard
+    from taskyard.core.task import NewTask
+
+    with Yard(servers.fresh(store)) as yard:
+        yard.task("noop")(in_process)
+        for start in range(0, count, 500):
+            yard.submit_many([NewTask(type="noop", input={"sent": 0.0})] * min(500, count - start))
+        began = time.perf_counter()
+        yard.run_until_idle(slots=SLOTS)
+        return count / (time.perf_counter() - began)
+
+
+def asked_at_rest(servers: Servers, store: str, seconds: float) -> dict[str, float]:
+    """Return the statements per second that a server with a worker gives to its database when there is nothing to do."""
+    if store == "postgresql":
+        import psycopg
+
+        url = servers.fresh("postgresql, counted")
+        with serving(url), psycopg.connect(url, autocommit=True) as asking:
+            asking.execute("CREATE EXTENSION pg_stat_statements SCHEMA public")
+
+            def asked() -> int:
+                row = asking.execute(
+                    "SELECT sum(calls) FROM public.pg_stat_statements WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                    " AND query NOT LIKE '%pg_stat_statements%'"
+                ).fetchone()
+                return int(row[0]) if row else 0
+
+            return {"statements": _per_second(asked, seconds)}
+    url = servers.fresh("sqlite")
+    counted = Path(url).with_name("counted")
+    with serving(url, before=("benchmarks.counted", str(counted))):
+        return {"statements": _per_second(lambda: int(counted.read_text()), seconds)}
+
+
+def _per_second(count: Callable[[], int], seconds: float) -> float:
+    time.sleep(2.0)
+    before = count()
+    time.sleep(seconds)
+    return (count() - before) / seconds
 
 
 def at_rest(servers: Servers, store: str, seconds: float) -> dict[str, float]:

@@ -22,9 +22,10 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks import ours, raw
+from benchmarks import long, ours, raw
 from benchmarks.chart import chart
 from benchmarks.goals import judged, verdict
+from benchmarks.growth import looks_table
 from benchmarks.scenario import CONTENDERS, QUICK, TINY, Sizes, facts, measure
 from benchmarks.servers import Missing, Servers, servers
 
@@ -35,6 +36,19 @@ PAGE = PICTURE.with_name("speed.md")
 COLUMNS = (
     ("enqueue", "submit/s"), ("enqueue_bulk", "bulk/s"), ("drain", "drain/s"), ("end_to_end", "e2e/s"),
     ("end_to_end_bulk", "e2e bulk/s"), ("start_p50_ms", "start p50 ms"), ("start_p99_ms", "p99 ms"), ("worker_cpu_us", "CPU µs"),
+)  # fmt: skip
+
+#: What only Taskyard has, a row each: what, its name with the store left open, its unit.
+ALONE = (
+    ("durable POST, 1 connection", "http.{}.post_1", "/s"), ("durable POST, 32", "http.{}.post_32", "/s"), ("durable POST, 128", "http.{}.post_128", "/s"),
+    ("list of 50 over HTTP, 1", "http.{}.list_1", "/s"), ("list, 32", "http.{}.list_32", "/s"), ("list, 128", "http.{}.list_128", "/s"),
+    ("get over HTTP, 1", "http.{}.get_1", "/s"), ("get, 32", "http.{}.get_32", "/s"), ("get, 128", "http.{}.get_128", "/s"),
+    ("drain, handlers on threads", "threads.{}", "/s"), ("drain, a worker over HTTP", "over_http.{}", "/s"),
+    ("submit→start at half of capacity, p50", "taskyard_{}.half_start_p50_ms", "ms"),
+    ("submit→start at half of capacity, p99", "taskyard_{}.half_start_p99_ms", "ms"),
+    ("submit→done seen by a waiting client, p50", "waited.{}.done_p50_ms", "ms"), ("the same, p99", "waited.{}.done_p99_ms", "ms"),
+    ("statements at rest", "asked.{}.statements", "/s"), ("CPU of the server at rest", "rest.{}.idle_cpu_percent", "%"),
+    ("memory of the server", "rest.{}.memory_mib", "MiB"), ("cold start", "rest.{}.cold_start_s", "s"),
 )  # fmt: skip
 
 Found = dict[str, list[float]]
@@ -61,7 +75,9 @@ def _beside(running: Servers, sizes: Sizes, store: str, seconds: float) -> Itera
     yield f"waited.{store}", lambda: ours.waited(running, store, max(5, sizes.paced // 2))
     yield f"http.{store}", lambda: ours.http(running, store, seconds)
     yield "over_http", lambda: {store: ours.drained_over_http(running, store, sizes.bulk)}
+    yield "threads", lambda: {store: ours.drained_in_threads(running, store, max(200, sizes.bulk // 2))}
     yield f"rest.{store}", lambda: ours.at_rest(running, store, seconds * 2)
+    yield f"asked.{store}", lambda: ours.asked_at_rest(running, store, seconds * 2)
 
 
 def run(rounds: int, sizes: Sizes, only: set[str], seconds: float, log: Any) -> tuple[Found, dict[str, str]]:
@@ -102,6 +118,17 @@ def table(found: Found, missing: dict[str, str]) -> str:
         drain = found[f"{name}.drain"]
         lines.append(
             f"| {name} | {about['KEEPS']} | {' | '.join(cells)} | {min(drain):,.0f}–{max(drain):,.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def alone_table(found: Found) -> str:
+    """Return what was measured of Taskyard alone, a row each."""
+    lines = ["| | SQLite | PostgreSQL | |", "|---|--:|--:|---|"]
+    for what, name, unit in ALONE:
+        stores = ("sqlite", "postgres" if name.startswith("taskyard") else "postgresql")
+        lines.append(
+            f"| {what} | {' | '.join(_cell(found.get(name.format(each))) for each in stores)} | {unit} |"
         )
     return "\n".join(lines)
 
@@ -164,11 +191,11 @@ def main(arguments: list[str] | None = None) -> int:
         "--tiny", action="store_true", help="a handful of tasks, to test the benchmark itself"
     )
     parser.add_argument("--rounds", type=int, help="how many rounds; 3 unless --quick")
-    parser.add_argument("--only", default="", help="names, with commas: contenders, raw, commits, waited, http, over_http, rest, processes")  # fmt: skip
+    parser.add_argument("--only", default="", help="names, with commas: contenders, raw, commits, waited, http, over_http, threads, rest, asked, processes")  # fmt: skip
     parser.add_argument(
         "--long", action="store_true", help="also the goals about many records, churn and ANALYZE"
     )
-    parser.add_argument("--records", type=int, default=1_000_000, help="how many records --long compares with 10,000")  # fmt: skip
+    parser.add_argument("--records", type=int, default=5_000_000, help="how many records --long compares with 10,000")  # fmt: skip
     parser.add_argument("--churn", type=int, default=300_000, help="how many tasks --long churns without a vacuum")  # fmt: skip
     parser.add_argument("--write", action="store_true", help="keep what was found, over what was kept before")
     asked = parser.parse_args(arguments)
@@ -179,8 +206,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"what the contenders print: {log.name}", file=sys.stderr)
         found, missing = run(asked.rounds or (1 if small else 3), sizes, only, 0.5 if small else 3.0, log)
     if asked.long:
-        from benchmarks import long
-
         with servers() as running:
             for name, value in long.measure(running, asked.records, asked.churn).items():
                 found[f"long.{name}"].append(value)
@@ -216,15 +241,20 @@ def report(found: Found, missing: dict[str, str], *, write: bool) -> int:
             if f"{name}.drain" not in found
         }
     medians = {name: median(values) for name, values in found.items()}
-    print(f"\n{table(found, missing)}\n\n{goals_table(medians)}\n")
+    print(
+        f"\n{table(found, missing)}\n\n{alone_table(found)}\n\n{goals_table(medians)}\n\n{looks_table(medians)}\n"
+    )
     print(shown_missing(missing))
     if write:
         parts = [
             machine_line(machine()),
             table(found, missing),
             shown_missing(missing),
+            "What was measured of Taskyard alone:",
+            alone_table(found),
             "## The goals",
             goals_table(medians),
+            looks_table(medians),
         ]
         into_page(PAGE, "\n\n".join(filter(None, parts)))
         figures = {name: [round(value, 3) for value in values] for name, values in sorted(found.items())}

