@@ -1,5 +1,6 @@
 """The moves and looks on a yard of millions and behind blocked tasks, timed in turns with those on a small one."""
 
+import itertools
 import sys
 import time
 from collections import deque
@@ -115,6 +116,11 @@ class Looks:
                 lambda: yard.store.read(lambda r: yard.services.tasks.get(r, yard.actor, self.keyed.id)),
             ),
         }
+        ids = (_id(each) for each in itertools.cycle(range(1, records, max(1, records // 997))))
+        self.moves["get any"] = (
+            EACH,
+            lambda: yard.store.read(lambda r: yard.services.tasks.get(r, yard.actor, next(ids))),
+        )
         half = datetime.fromtimestamp((EPOCH_MS + records // 2 * APART_MS) / 1e3, UTC)
         for name, filter in {
             "newest": TaskFilter(),
@@ -154,6 +160,12 @@ class Looks:
         return lambda: yard.store.read(
             lambda r: r.tasks.list_finished(yard.organisation, "queue3", filter, limit=50)
         )
+
+
+def _id(n: int) -> str:
+    """Return the id of the n-th task that was filled in."""
+    made = f"{EPOCH_MS + n * APART_MS:012x}"
+    return f"{made[:8]}-{made[8:]}-7000-8000-000000000000"
 
 
 def check_alike(looks: Iterable[Looks]) -> None:

@@ -162,3 +162,29 @@ def looked_at_in_vain(root):
     return sum(
         value for node in nodes(root) for name, value in node.items() if name.startswith("Rows Removed by")
     )
+
+
+def test_a_list_reads_its_own_index_and_not_what_is_newer_of_others(postgres):
+    database = PostgresDatabase(postgres.database())
+    raw = database.open(writes=False).raw
+    raw.execute(b"""
+        INSERT INTO tasks (id, organisation, type, queue, state, priority, run_at, created_at, updated_at, finished_at, max_failures, actor,
+                           origin, schedule)
+        SELECT gen_random_uuid()::text, 1, 't' || n / 10000, 'q' || n / 10000, CASE n / 10000 WHEN 0 THEN 'failed' ELSE 'succeeded' END, 0, n, n, n, n, 3,
+               'a', 'o', 's' || n / 10000
+        FROM   generate_series(0, 19999) AS n""")
+    raw.execute(b"ANALYZE tasks")
+    for by, value in {"queue": "q0", "schedule": "s0", "type": "t0", "state": "failed"}.items():
+        listed = text("list_tasks", (f"by_{by}",))
+        raw.execute(f"PREPARE listed AS {listed.sql}".encode(), prepare=False)
+        given = {"organisation": "1", "limit": "50", "offset": "0", by: f"'{value}'"}
+        call = ", ".join(given[name] for name in listed.names)
+        [(found,)] = raw.execute(
+            f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE listed({call})".encode(), prepare=False
+        ).fetchall()
+        raw.execute(b"DEALLOCATE listed", prepare=False)
+
+        assert found[0]["Plan"]["Actual Rows"] == 50
+        assert not looked_at_in_vain(found[0]["Plan"]), by
+    raw.close()
+    postgres.drop(database.url)

@@ -29,6 +29,8 @@ SETTINGS: Final[Mapping[str, str]] = {
     "enable_bitmapscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
+    # By the server's own price of a page, a list of one queue would walk all tasks by number and drop the others': millions, if they are newer.
+    "random_page_cost": "0.1",
     # A process that is cut off in the middle must not keep its locks: the reaper passes over rows that are locked.
     "idle_in_transaction_session_timeout": "10s",
     # Somebody else's lock (a person in psql, say) may delay a write so long, not for good.
