@@ -31,7 +31,8 @@ class Guard:
     def on_postgres(self) -> bool:
         """Moves meet at the same moment only there; what SQLite shows as well it shows faster."""
         return any(
-            test.startswith(("store/test_two_processes", "store/test_feed_order")) for test in self.tests
+            test.startswith(("store/test_two_processes", "store/test_feed_order", "store/test_postgres"))
+            for test in self.tests
         )
 
 
@@ -83,10 +84,10 @@ THE_FENCE: Final = (
         "a claim has a number of its own",
         WORK_SQL,
         "SET    state = 'running', reason = NULL, claims = claims + 1, holder = :holder, lease_until = :lease_until,\n"
-        "       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now\n"
+        "       started_at = COALESCE(started_at, {at::now}), attempted_at = {at::now}, updated_at = {at::now}\n"
         "WHERE  number {any_picked}",
         "SET    state = 'running', reason = NULL, claims = 1, holder = :holder, lease_until = :lease_until,\n"
-        "       started_at = COALESCE(started_at, :now), attempted_at = :now, updated_at = :now\n"
+        "       started_at = COALESCE(started_at, {at::now}), attempted_at = {at::now}, updated_at = {at::now}\n"
         "WHERE  number {any_picked}",
         SETTLE_TESTS + "test_a_stale_attempt_is_refused_while_a_newer_one_runs",
     ),
@@ -343,7 +344,7 @@ MOVES: Final = (
         "moves",
         "a task starts no later than it may",
         WORK_SQL,
-        "AND    priority >= :at_least AND (start_by IS NULL OR start_by > :now OR started_at IS NOT NULL)\n    ORDER",
+        "AND    priority >= :at_least AND (start_by IS NULL OR start_by > {at::now} OR started_at IS NOT NULL)\n    ORDER",
         "AND    priority >= :at_least\n    ORDER",
         "service/test_claim.py::test_what_has_expired_is_given_to_no_worker",
     ),
@@ -613,7 +614,7 @@ THE_FEED: Final = (
         "feed",
         "an ending is told",
         SETTLING,
-        "                records.events.append_task(task.state.value, task, records.now, data)\n",
+        "                records.events.append_task(task.state.value, task, records.time, data)\n",
         "",
         SETTLE_TESTS + "test_a_task_that_is_done_has_succeeded_with_its_output",
     ),
@@ -728,7 +729,7 @@ WHO_ASKS: Final = (
         "tenancy",
         "a worker is given tasks of its own organisation",
         WORK_SQL,
-        "    WHERE  state = 'ready' AND organisation = :organisation AND queue = :queue AND type = :type\n    AND",
+        "    WHERE  state = 'ready' AND (organisation + 0) = :organisation AND queue = :queue AND type = :type\n    AND",
         "    WHERE  state = 'ready' AND queue = :queue AND type = :type\n    AND",
         TENANCY + "test_a_workers_lanes_are_those_of_its_own_organisation",
     ),
@@ -858,4 +859,51 @@ THE_DISK: Final = (
     ),
 )
 
-GUARDS: Final = (*THE_FENCE, *LEASES, *MOVES, *ONCE, *LIMITS, *THE_FEED, *WHO_ASKS, *THE_DISK)
+GUESSES = "store/test_postgres_guesses.py::"
+
+WHAT_IS_GUESSED: Final = (
+    guard(
+        "guesses",
+        "what is taken for granted is asked before the commit",
+        "store/postgres/connection.py",
+        "            self._waiting.append(check)\n",
+        "",
+        GUESSES + "test_a_queue_that_another_process_paused_gives_nothing",
+    ),
+    guard(
+        "guesses",
+        "nobody is supposed to wait for what ends, and that is asked too",
+        "store/postgres/guesses.py",
+        '(f"{_CHECK}(NOT EXISTS ({text.sql}))::int", values)',
+        '("SELECT 1", None)',
+        GUESSES + "test_who_waits_for_a_task_goes_on_though_nobody_is_supposed_to_wait",
+    ),
+    guard(
+        "guesses",
+        "nobody is refused for what is not so any more",
+        "store/writer.py",
+        "            records.connection.prove()  # who is refused is not refused for what is not so\n",
+        "",
+        GUESSES + "test_who_is_refused_is_not_refused_for_what_is_not_so_any_more",
+    ),
+    guard(
+        "guesses",
+        "what was wrong is not guessed again at once",
+        "store/postgres/connection.py",
+        "            self._guesses.was_wrong()\n",
+        "",
+        GUESSES + "test_a_batch_that_stands_on_a_wrong_guess_is_done_as_a_whole",
+    ),
+)
+
+GUARDS: Final = (
+    *WHAT_IS_GUESSED,
+    *THE_FENCE,
+    *LEASES,
+    *MOVES,
+    *ONCE,
+    *LIMITS,
+    *THE_FEED,
+    *WHO_ASKS,
+    *THE_DISK,
+)

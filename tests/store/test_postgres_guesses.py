@@ -101,8 +101,9 @@ def test_a_worker_that_another_process_ended_is_given_nothing_and_settles_nothin
         worker.claim(1)
 
 
-def test_who_is_refused_is_not_refused_for_what_is_not_so_any_more(yards):
+def test_who_is_refused_is_not_refused_for_what_is_not_so_any_more(yards, monkeypatch):
     """The queue was paused when this process looked last."""
+    monkeypatch.setattr("taskyard.store.postgres.guesses.REST_S", 0.0)
     task = yards[0].submit()
     yard = yards[0]
     settings_of(yards[1], paused=True)
