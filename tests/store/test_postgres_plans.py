@@ -42,12 +42,13 @@ INDEXES = {
     "get_task_by_key": {"tasks_key"},
 }
 #: In order: what the tables hold, as SQL that makes it so from what was before.
+#: The names are as long as real ones: the ready index is then a level deeper than those of the lists, and seems dearer.
 FILLED = {
     "nothing": "SELECT 1",
     "what waits": """
         INSERT INTO tasks (id, organisation, type, queue, state, priority, run_at, created_at, updated_at, max_failures,
                            actor, origin, key, concurrency_key, parent)
-        SELECT gen_random_uuid()::text, 1, 't', 'q', 'ready', 0, n, n, n, 3, 'a', 'o', 'k' || n, 'c' || n % 7, 'p' || n % 100
+        SELECT gen_random_uuid()::text, 1, 'noop', 'default', 'ready', 0, n, n, n, 3, 'a', 'o', 'k' || n, 'c' || n % 7, 'p' || n % 100
         FROM   generate_series(1, 20000) AS n""",
     "what runs": "UPDATE tasks SET state = 'running', holder = 'worker:' || number % 10, claims = 1",
     "what is over": "UPDATE tasks SET state = 'succeeded', holder = NULL, finished_at = 1",
@@ -56,6 +57,8 @@ FILLED = {
 PAIRS = [
     (told, is_) for at, told in enumerate(FILLED) for is_ in list(FILLED)[at : at + 2] if is_ != "nothing"
 ]
+#: And a yard that is filled before the server has ever looked at it.
+PAIRS += [("no ANALYZE", is_) for is_ in FILLED if is_ != "nothing"]
 
 
 @pytest.fixture(scope="module", params=PAIRS, ids=lambda pair: f"told of {pair[0]}, full of {pair[1]}")
@@ -73,7 +76,7 @@ def raw(request, postgres):
             raw.execute("ANALYZE")
         if filled == is_:
             break
-    assert told in done
+    assert told in [*done, "no ANALYZE"]
     yield raw
     raw.close()
     postgres.drop(database.url)
@@ -140,8 +143,8 @@ def test_a_plan_made_at_the_worst_time_settles_many_in_as_many_steps(raw):
 def test_a_plan_made_at_the_worst_time_claims_many_in_as_many_steps(raw):
     values = {
         "organisation": "1",
-        "queue": "'q'",
-        "type": "'t'",
+        "queue": "'default'",
+        "type": "'noop'",
         "at_least": "-9",
         "now": "30000",
         "limit": "200",
