@@ -77,7 +77,7 @@ def _beside(running: Servers, sizes: Sizes, store: str, seconds: float) -> Itera
     yield "over_http", lambda: {store: ours.drained_over_http(running, store, sizes.bulk)}
     yield "threads", lambda: {store: ours.drained_in_threads(running, store, max(200, sizes.bulk // 2))}
     yield f"rest.{store}", lambda: ours.at_rest(running, store, seconds * 2)
-    yield f"asked.{store}", lambda: ours.asked_at_rest(running, store, seconds * 2)
+    yield f"asked.{store}", lambda: ours.asked_at_rest(running, store, seconds * 4)
 
 
 def run(rounds: int, sizes: Sizes, only: set[str], seconds: float, log: Any) -> tuple[Found, dict[str, str]]:

@@ -146,7 +146,9 @@ def measure(name: str, servers: Servers, sizes: Sizes, log: IO[bytes]) -> dict[s
             found["enqueue_bulk"] = bulk / batch["seconds"]
             found["enqueue_bulk_cpu_us"] = batch["cpu"] / bulk * 1e6
         server_cpu = servers.cpu_seconds(about["STORE"])
-        worker = _Process(name, "work", url, sizes.one + bulk, 1, sizes.one, bulk, sizes.paced, log=log)
+        worker = _Process(
+            name, "work", url, sizes.one + bulk, 1, sizes.one, bulk, sizes.paced, sizes.paced, log=log
+        )
         drained = worker.hear()
         count = sizes.one + bulk
         if server_cpu is not None:

@@ -14,6 +14,7 @@ def test_the_scenario_runs_from_end_to_end(capsys):
 
     said = capsys.readouterr().out
     assert "| taskyard_sqlite | yes |" in said
+    assert "missing: taskyard_sqlite" not in said
     assert "SQLite, end to end in bulk ÷ raw loop" in said
 
 
