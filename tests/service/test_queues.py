@@ -173,7 +173,8 @@ def test_counting_a_queue_reads_no_other(tmp_path, clock):
     plan = connection.execute("EXPLAIN QUERY PLAN " + _text("count_states"), values).fetchall()
     looks = [row[3] for row in plan if "tasks" in row[3]]
     assert len(looks) == 4
-    assert all("organisation=? AND queue=?" in look for look in looks)
+    # The organisation is an expression in the index of what is ready.
+    assert all("=? AND queue=?" in look for look in looks)
 
 
 def test_a_queue_with_open_tasks_is_not_deleted(yard, queues):
