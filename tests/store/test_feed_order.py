@@ -10,13 +10,6 @@ from taskyard.store.records import Records
 
 
 @pytest.fixture
-def url(postgres):
-    url = postgres.borrow()
-    yield url
-    postgres.give_back(url)
-
-
-@pytest.fixture
 def connect(url, clock):
     opened = []
 

@@ -7,31 +7,11 @@ from taskyard.core.hold import Hold, Settlement
 from taskyard.core.outcome import Done
 from taskyard.core.queue import QueueSettings
 from taskyard.core.task import NewTask, State
-from taskyard.service.services import build_services
 from taskyard.service.tasks import Submission
 from taskyard.store.engine import Collided
-from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.postgres.guesses import Guesses
 from taskyard.store.postgres.pipe import Pipe
 from taskyard.store.postgres.texts import text
-from taskyard.store.store import Store
-from tests.conftest import Yard, new_id
-
-
-@pytest.fixture
-def url(postgres):
-    url = postgres.borrow()
-    yield url
-    postgres.give_back(url)
-
-
-@pytest.fixture
-def yards(url, clock):
-    stores = [Store(PostgresDatabase(url, now=clock)) for _ in range(2)]
-    organisation = stores[0].write(lambda r: r.accounts.insert_organisation("default", "Default", {}, r.now))
-    yield [Yard(store, build_services(new_id, lambda: 0.0), clock, organisation) for store in stores]
-    for store in stores:
-        store.close()
 
 
 @pytest.fixture

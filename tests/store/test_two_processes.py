@@ -20,32 +20,13 @@ from taskyard.core.outcome import Done, Waits
 from taskyard.core.queue import QueueSettings, RateLimit
 from taskyard.core.task import NewTask, OnConflict, State
 from taskyard.core.worker import LEASE, Lane
-from taskyard.service.services import build_services
 from taskyard.service.tasks import Submission
 from taskyard.store.postgres import PostgresDatabase
 from taskyard.store.records import Records
-from taskyard.store.store import Store
 from taskyard.store.tasks import TaskFilter
-from tests.conftest import HiredWorker, Yard, new_id
+from tests.conftest import HiredWorker
 
 ROUNDS = 15
-
-
-@pytest.fixture
-def url(postgres):
-    url = postgres.borrow()
-    yield url
-    postgres.give_back(url)
-
-
-@pytest.fixture
-def yards(url, clock):
-    stores = [Store(PostgresDatabase(url, now=clock)) for _ in range(2)]
-    organisation = stores[0].write(lambda r: r.accounts.insert_organisation("default", "Default", {}, r.now))
-    assert organisation is not None
-    yield [Yard(store, build_services(new_id, lambda: 0.0), clock, organisation) for store in stores]
-    for store in stores:
-        store.close()
 
 
 @pytest.fixture

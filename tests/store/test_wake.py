@@ -176,13 +176,6 @@ def test_who_stops_listening_ends(address, stores):
 
 
 @pytest.fixture
-def url(postgres):
-    url = postgres.borrow()
-    yield url
-    postgres.give_back(url)
-
-
-@pytest.fixture
 def open_store(url, clock):
     opened = []
 
