@@ -88,8 +88,7 @@ class Claims:
         Raises:
             LeaseLost: the worker's lease ran out.
         """
-        self._check_lives(records, actor, worker)
-        held = records.work.held(WORKER + worker)
+        held = self._held(records, actor, worker)
         return [task for task in held if (task.number, task.claims) not in known]
 
     def claimed_before(
@@ -104,9 +103,12 @@ class Claims:
         Raises:
             LeaseLost: the worker's lease ran out.
         """
-        self._check_lives(records, actor, worker)
-        held = records.work.held(WORKER + worker)
+        held = self._held(records, actor, worker)
         return [task for task in held if (task.number, task.claims) in known]
+
+    def _held(self, records: Records, actor: Actor, worker: str) -> list[Task]:
+        self._check_lives(records, actor, worker)
+        return records.work.held(WORKER + worker)
 
     def _check_lives(self, records: Records, actor: Actor, worker: str) -> None:
         actor.require(Permission.WORK)

@@ -97,10 +97,8 @@ class Writer:
             return self._put(job).result()
         try:
             self._commit([job])
-        except (
-            BaseException
-        ):  # interrupted by Ctrl-C, wherever it was: the next begins with a fresh connection
-            self._disconnect()
+        except BaseException:
+            self._disconnect()  # interrupted by Ctrl-C, wherever it was: the next begins with a fresh connection
             raise
         finally:
             self._turn.release()
